@@ -1,0 +1,2 @@
+//! The program `tidewatch`.
+fn main() {}

@@ -1,0 +1,26 @@
+//! The nouns that travel: entity, period, calendar, grid, cell, attempt, outcome, cause, and the
+//! checked specifications that the steps of the way take.
+//!
+//! Pure values and rules. No I/O, no runtime, no clock: every rule takes `now`.
+
+pub mod name;
+pub mod period;
+
+pub mod attempt;
+pub mod cause;
+pub mod cell;
+pub mod outcome;
+
+pub mod expect;
+pub mod field;
+pub mod path;
+
+pub mod money;
+
+pub use attempt::{AttemptId, Digest, SourceVersion, Validators};
+pub use cause::{Cause, Family, Fate, Verdict};
+pub use cell::{CellKey, CellState};
+pub use money::Money;
+pub use name::{Entity, NameError, SourceId, TableName};
+pub use outcome::Outcome;
+pub use period::{Period, PeriodError};
