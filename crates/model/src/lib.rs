@@ -6,6 +6,10 @@
 pub mod name;
 pub mod period;
 
+pub mod calendar;
+pub mod grid;
+pub mod xnys;
+
 pub mod attempt;
 pub mod cause;
 pub mod cell;
@@ -18,8 +22,10 @@ pub mod path;
 pub mod money;
 
 pub use attempt::{AttemptId, Digest, SourceVersion, Validators};
+pub use calendar::{Calendar, CalendarSpec, PeriodRow};
 pub use cause::{Cause, Family, Fate, Verdict};
 pub use cell::{CellKey, CellState};
+pub use grid::{CellOrdinal, EntityRow, Grid};
 pub use money::Money;
 pub use name::{Entity, NameError, SourceId, TableName};
 pub use outcome::Outcome;
