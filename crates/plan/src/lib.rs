@@ -1,1 +1,15 @@
-//! plan
+//! From the grid to the cells that are due: which, in which order, and when to look again.
+//!
+//! Pure: takes outcomes and `now`, returns decisions. Never sends, sleeps, stores or reads a clock;
+//! chance is handed in.
+//!
+//! - [`look`]: what follows an attempt: the one table of looks and retries, and what retries may
+//!   cost.
+//! - [`agenda`]: the due cells of one source, each handed out once.
+
+pub mod look;
+
+pub mod agenda;
+
+pub use agenda::{Agenda, Due, Priority, Restored};
+pub use look::{LookPolicy, Next, Progress, RetryBudget, Revisit, next};
