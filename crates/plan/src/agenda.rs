@@ -1,6 +1,6 @@
 //! The due cells of one source, each handed out once.
 //!
-//! A cell that nothing happened to costs two bits: whether it was touched is a bitset, and what
+//! A cell that nothing happened to costs one bit: whether it was touched is a bitset, and what
 //! comes next is a cursor a period. Only cells in flight or waiting for a look are kept one by
 //! one. The way of a cell: fresh, in flight, waiting, in flight, ..., settled; settled cells open
 //! again by [`Agenda::look_at`].
