@@ -1,0 +1,9 @@
+//! The behaviour of extraction, through its public interface.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
+mod bad;
+mod corpus;
+mod emptiness;
+mod oracle;
+mod table;
+mod values;
