@@ -1,0 +1,364 @@
+//! `[request]`, `[limit]`: how a cell is asked for, and how fast.
+
+use crate::{
+    diagnostic::{Report, Span},
+    load::Surroundings,
+    secret::{self, HeaderText, Part},
+    spec::{Auth, LimitSpec, Method, RequestSpec, escape_of},
+    template::{Template, TemplateError},
+    tree::{Entry, Table},
+};
+use jiff::SignedDuration;
+use model::Money;
+
+const GIB: u64 = 1 << 30;
+const HTML_LIMIT_BYTES: u64 = 1 << 20;
+const CONCURRENCY: u32 = 8;
+const REDIRECTS_MAX: u32 = 5;
+
+/// Header fields that the client itself must write.
+const OWN_HEADERS: [&str; 13] = [
+    "accept-encoding",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "host",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "range",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Header fields (parts of their names) whose values are secret.
+const SECRET_HEADERS: [&str; 7] =
+    ["authorization", "api-key", "apikey", "token", "secret", "cookie", "password"];
+
+/// Whether a header's value is not for everybody.
+pub(crate) fn is_secret_header(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET_HEADERS.iter().any(|part| name.contains(part))
+}
+
+pub(crate) fn read(
+    table: &Table,
+    surroundings: &Surroundings<'_>,
+    report: &mut Report,
+) -> Option<RequestSpec> {
+    let url = read_url(table, report);
+    let method = read_method(table, report);
+    let mut headers = read_headers(table, surroundings, report);
+    let body = read_body(table, method, &mut headers, report);
+    let auth = read_auth(table, &headers, surroundings, report);
+    let (connect, idle, total) = read_timeouts(table, report);
+    let empty_status = read_empty_status(table, report);
+    Some(RequestSpec {
+        method: method?,
+        url: url?,
+        body,
+        headers,
+        auth,
+        cost: table.amount("cost").unwrap_or(Money::ZERO),
+        timeout_connect: connect,
+        timeout_idle: idle,
+        timeout_total: total,
+        body_limit_bytes: table.size("body_limit").unwrap_or(GIB),
+        decoded_limit_bytes: table.size("decoded_limit").unwrap_or(4 * GIB),
+        html_limit_bytes: table.size("html_limit").unwrap_or(HTML_LIMIT_BYTES),
+        redirects_max: table.count("redirects_max").map_or(REDIRECTS_MAX, |count| count as u32),
+        empty_status,
+        conditional: table.flag("conditional").unwrap_or(true),
+    })
+}
+
+fn report_template(error: &TemplateError, span: Span, report: &mut Report) {
+    let place = error.offset().map_or(span, |offset| report.inside(span, offset));
+    match error {
+        TemplateError::Syntax { message, help, .. } => report.error_help(place, message, help),
+        TemplateError::Render { message, .. } if message.contains("filter") => report.error_help(
+            place,
+            error.to_string(),
+            "filters are lower, upper, trim, replace and, for periods, strftime",
+        ),
+        _ => report.error(place, error.to_string()),
+    }
+}
+
+fn read_url(table: &Table, report: &mut Report) -> Option<Template> {
+    let (text, span) = table.text("url")?;
+    match Template::parse(text) {
+        Ok(template) => Some(template),
+        Err(error) => {
+            report_template(&error, span, report);
+            None
+        }
+    }
+}
+
+/// Renders URL and body for one cell, so that what would fail for all is known at once.
+pub(crate) fn try_render(
+    table: &Table,
+    request: &RequestSpec,
+    entity: &str,
+    period: &str,
+    report: &mut Report,
+) {
+    if let Some((_, span)) = table.text("url")
+        && let Err(error) = request.url.render_url(entity, period)
+        && !matches!(error, TemplateError::DotSegment { .. } | TemplateError::TooLong { .. })
+    {
+        report_template(&error, span, report);
+    }
+    if let Some((_, span)) = table.text("body")
+        && let Err(error) = request.render_body(entity, period)
+    {
+        report_template(&error, span, report);
+    }
+}
+
+fn read_method(table: &Table, report: &mut Report) -> Option<Method> {
+    let Some((text, span)) = table.text("method") else {
+        return (!table.has("method")).then_some(Method::Get);
+    };
+    match text {
+        "GET" => Some(Method::Get),
+        "POST" => Some(Method::Post),
+        _ => {
+            let help = match text.to_ascii_uppercase().as_str() {
+                upper @ ("GET" | "POST") => format!("write \"{upper}\""),
+                _ => "a source is asked by GET, or by POST with a `body`".to_owned(),
+            };
+            report.error_help(span, format!("`{text}` is not a method of this version"), help);
+            None
+        }
+    }
+}
+
+fn read_headers(
+    table: &Table,
+    surroundings: &Surroundings<'_>,
+    report: &mut Report,
+) -> Vec<(String, HeaderText)> {
+    let mut headers: Vec<(String, HeaderText)> = Vec::new();
+    for entry in table.table("headers").map_or(&[][..], |headers| &headers.entries) {
+        if headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(&entry.key)) {
+            let message = format!("the header `{}` is there twice", entry.key);
+            report.error_help(entry.key_span, message, "upper and lower case make no difference");
+            continue;
+        }
+        if let Some(value) = read_header(entry, surroundings, report) {
+            headers.push((entry.key.clone(), value));
+        }
+    }
+    headers
+}
+
+fn read_header(
+    entry: &Entry,
+    surroundings: &Surroundings<'_>,
+    report: &mut Report,
+) -> Option<HeaderText> {
+    let name = &entry.key;
+    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    if name.is_empty() || !name.chars().all(token) {
+        let help = "letters, digits and `-`";
+        report.error_help(entry.key_span, format!("`{name}` is not the name of a header"), help);
+        return None;
+    }
+    if OWN_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
+        let message = format!("the header `{name}` cannot be set");
+        report.error_help(entry.key_span, message, "it is written with each request as needed");
+        return None;
+    }
+    let (text, span) = entry.item.text()?;
+    if let Some(offset) = text.find("{{").or_else(|| text.find("{%")) {
+        let help = "templates are for `url` and `body`";
+        let place = report.inside(span, offset);
+        report.error_help(place, "a header cannot have a template", help);
+        return None;
+    }
+    if let Some((offset, _)) = text.char_indices().find(|(_, c)| c.is_control()) {
+        let place = report.inside(span, offset);
+        report.error(place, "a header cannot have a line break or another control character");
+        return None;
+    }
+    let value = secret::read(text, span, surroundings, report)?;
+    warn_of_literal_secret(name, &value, span, report);
+    Some(value)
+}
+
+fn warn_of_literal_secret(name: &str, value: &HeaderText, span: Span, report: &mut Report) {
+    let literal = |part: &Part| match part {
+        Part::Literal(text) => text.split_whitespace().any(|word| word.len() >= 8),
+        Part::Reference { .. } => false,
+    };
+    if is_secret_header(name) && !value.has_secret() && value.parts().iter().any(literal) {
+        report.mask(span);
+        report.warning(
+            span,
+            format!("the value of `{name}` looks like a secret that stands in the file"),
+            format!("put it into the environment and write {name} = \"${{NAME}}\""),
+        );
+    }
+}
+
+fn read_body(
+    table: &Table,
+    method: Option<Method>,
+    headers: &mut Vec<(String, HeaderText)>,
+    report: &mut Report,
+) -> Option<Template> {
+    let Some((text, span)) = table.text("body") else {
+        if method == Some(Method::Post) && !table.has("body") {
+            let span = table.text("method").map_or(table.span, |(_, span)| span);
+            report.error_help(
+                span,
+                "a POST needs a `body`",
+                "write `body = \"...\"`; it may be empty",
+            );
+        }
+        return None;
+    };
+    if method == Some(Method::Get) {
+        let span = table.entry("body").map_or(span, |entry| entry.key_span);
+        report.error_help(span, "a GET has no `body`", "write `method = \"POST\"`");
+        return None;
+    }
+    if let Some(offset) = text.find("${") {
+        let help = "put it into `headers` or `auth`";
+        let place = report.inside(span, offset);
+        report.error_help(place, "a body cannot have a secret", help);
+        return None;
+    }
+    let declared = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    let escape = match declared {
+        Some((_, value)) => escape_of(&value.to_string()),
+        None if text.trim_start().starts_with(['{', '[']) => {
+            let json = "application/json";
+            headers.push(("Content-Type".to_owned(), HeaderText::literal(json)));
+            escape_of(json)
+        }
+        None => {
+            let help = "write `headers = { Content-Type = \"application/json\" }`, or what it is";
+            report.error_help(span, "a body needs a `Content-Type`", help);
+            return None;
+        }
+    };
+    match Template::parse_text(text, escape) {
+        Ok(template) => Some(template),
+        Err(error) => {
+            report_template(&error, span, report);
+            None
+        }
+    }
+}
+
+fn read_auth(
+    table: &Table,
+    headers: &[(String, HeaderText)],
+    surroundings: &Surroundings<'_>,
+    report: &mut Report,
+) -> Option<Auth> {
+    let auth = table.table("auth")?;
+    let span = table.entry("auth")?.key_span;
+    if headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
+        report.error(span, "`auth` and the header `Authorization` exclude each other");
+    }
+    match (auth.has("bearer"), auth.has("basic")) {
+        (true, true) => {
+            report.error(span, "`bearer` and `basic` exclude each other");
+            None
+        }
+        (true, false) => {
+            let value = read_credential(auth, "bearer", surroundings, report)?;
+            Some(Auth::Bearer(value.resolve()))
+        }
+        (false, true) => {
+            let basic = auth.table("basic")?;
+            let user = basic
+                .text("user")
+                .and_then(|(text, span)| secret::read(text, span, surroundings, report));
+            let password = read_credential(basic, "password", surroundings, report);
+            Some(Auth::Basic { user: user?.resolve(), password: password?.resolve() })
+        }
+        (false, false) => {
+            if auth.refused.is_empty() {
+                let help = "write `auth = { bearer = \"${NAME}\" }`";
+                report.error_help(span, "`auth` needs `bearer` or `basic`", help);
+            }
+            None
+        }
+    }
+}
+
+/// A token or password: by reference only.
+fn read_credential(
+    table: &Table,
+    key: &str,
+    surroundings: &Surroundings<'_>,
+    report: &mut Report,
+) -> Option<HeaderText> {
+    let (text, span) = table.text(key)?;
+    if !text.is_empty() && !text.contains("${") && !text.starts_with("file:") {
+        report.mask(span);
+        let help = format!("put it into the environment and write `{key} = \"${{NAME}}\"`");
+        report.error_help(span, format!("`{key}` is a secret and cannot stand in the file"), help);
+        return None;
+    }
+    if text.is_empty() && key == "bearer" {
+        report.error_help(span, "the token is empty", "write `bearer = \"${NAME}\"`");
+        return None;
+    }
+    secret::read(text, span, surroundings, report)
+}
+
+fn read_timeouts(
+    table: &Table,
+    report: &mut Report,
+) -> (SignedDuration, SignedDuration, SignedDuration) {
+    let timeouts = table.table("timeout");
+    let of = |key: &str, seconds: i64| {
+        let declared = timeouts.and_then(|timeouts| timeouts.duration(key));
+        declared.unwrap_or_else(|| SignedDuration::from_secs(seconds))
+    };
+    let (connect, idle, total) = (of("connect", 10), of("idle", 30), of("total", 300));
+    for (key, part) in [("connect", connect), ("idle", idle)] {
+        let declared = timeouts.and_then(|timeouts| timeouts.text(key));
+        if let (Some((_, span)), true) = (declared, part > total) {
+            let total = total.as_secs_f64();
+            report.error(span, format!("`{key}` is longer than the `total` of {total} s"));
+        }
+    }
+    // A short total shortens what is not declared.
+    (connect.min(total), idle.min(total), total)
+}
+
+fn read_empty_status(table: &Table, report: &mut Report) -> Vec<u16> {
+    let mut found = Vec::new();
+    for item in table.list("empty_status").unwrap_or_default() {
+        let Some((text, span)) = item.text() else { continue };
+        let Ok(status) = text.parse::<u16>() else { continue };
+        if matches!(status, 100..=199 | 300..=399 | 401 | 403 | 407 | 408 | 425 | 429 | 451 | 500..)
+        {
+            let help = "an answer that says that there is nothing is a 2xx, 400, 404 or 410";
+            report.error_help(span, format!("the status {status} cannot prove emptiness"), help);
+        } else if !found.contains(&status) {
+            found.push(status);
+        }
+    }
+    found
+}
+
+pub(crate) fn read_limit(table: Option<&Table>) -> LimitSpec {
+    let count = |key: &str, default: u32| {
+        table.and_then(|table| table.count(key)).map_or(default, |count| count as u32)
+    };
+    LimitSpec {
+        rate_per_second: table.and_then(|table| table.rate("rate")),
+        burst: count("burst", 1),
+        concurrency: count("concurrency", CONCURRENCY),
+    }
+}
