@@ -1,0 +1,459 @@
+//! The engine for the simulator: ordered maps behind one lock.
+//!
+//! No I/O and no awaiting inside: each future is ready when it is first polled, so that paused
+//! time never moves because of it. Nothing survives the last clone.
+
+use crate::{
+    budget,
+    error::StateError,
+    open_bits::OpenBits,
+    port::{StateFuture, StateStore},
+    rows::{
+        BackfillRow, Batch, CellCount, CellFilter, CellRow, Granted, NewBackfill, NewProject,
+        OpenAttempt, PeriodCount, ProjectRow, Rebuilt, Reserve, SourceRow, SpendRow,
+    },
+    wire,
+};
+use jiff::{Timestamp, civil::Date};
+use model::{AttemptId, Cause, CellKey, CellState, Entity, Money, Period, SourceId, SourceVersion};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Hot state in memory. Clones share it.
+#[derive(Debug, Clone)]
+pub struct MemoryStore {
+    kept: Arc<Mutex<Kept>>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    project: ProjectRow,
+    generation: u64,
+    sources: BTreeMap<SourceId, SourceRow>,
+    definitions: BTreeMap<(SourceId, SourceVersion), String>,
+    cells: BTreeMap<SourceId, BTreeMap<(Period, Entity), CellRow>>,
+    counts: BTreeMap<(SourceId, &'static str, Option<Cause>), u64>,
+    spend: BTreeMap<(Date, SourceId), (u64, Money)>,
+    reservations: BTreeMap<i64, Reservation>,
+    batches: BTreeMap<i64, Batch>,
+    backfills: BTreeMap<i64, BackfillRow>,
+}
+
+#[derive(Debug)]
+struct Reservation {
+    source: SourceId,
+    cells: Vec<(Entity, Period)>,
+    cost: Money,
+    at: Timestamp,
+    open: OpenBits,
+}
+
+impl MemoryStore {
+    /// An empty store of a new project.
+    pub fn new(project: NewProject) -> Self {
+        let NewProject { project_id, created_at } = project;
+        let project = ProjectRow {
+            project_id,
+            created_at: wire::kept(created_at),
+            observed_at_max: None,
+            next_attempt: 1,
+            next_batch: 1,
+        };
+        let kept = Kept {
+            project,
+            generation: 0,
+            sources: BTreeMap::new(),
+            definitions: BTreeMap::new(),
+            cells: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            spend: BTreeMap::new(),
+            reservations: BTreeMap::new(),
+            batches: BTreeMap::new(),
+            backfills: BTreeMap::new(),
+        };
+        Self { kept: Arc::new(Mutex::new(kept)) }
+    }
+
+    fn with<'a, T: Send + 'a>(
+        &'a self,
+        work: impl FnOnce(&mut Kept) -> Result<T, StateError> + Send + 'a,
+    ) -> StateFuture<'a, T> {
+        Box::pin(async move {
+            // A panic elsewhere cannot leave a half-made change: each is checked before it is made.
+            work(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner))
+        })
+    }
+}
+
+/// The part of a state that is counted.
+fn standing(state: CellState) -> (&'static str, Option<Cause>) {
+    let cause = match state {
+        CellState::Absent { cause } | CellState::GivenUp { cause } => Some(cause),
+        CellState::NotDue
+        | CellState::Due
+        | CellState::Waiting { .. }
+        | CellState::Present
+        | CellState::Held => None,
+    };
+    (state.as_str(), cause)
+}
+
+fn matches(filter: &CellFilter, source: &SourceId, row: &CellRow) -> bool {
+    let (word, cause) = standing(row.state);
+    filter.source.as_ref().is_none_or(|wanted| wanted == source)
+        && filter.state.as_ref().is_none_or(|wanted| wanted == word)
+        && filter.cause.is_none_or(|wanted| cause == Some(wanted))
+        && filter.entity.as_ref().is_none_or(|wanted| *wanted == row.entity)
+        && filter.period_from.is_none_or(|from| from <= row.period)
+        && filter.period_to.is_none_or(|to| row.period <= to)
+}
+
+impl Kept {
+    fn put_cell(&mut self, source: &SourceId, row: &CellRow) {
+        let row = wire::normalized(row.clone());
+        let (word, cause) = standing(row.state);
+        *self.counts.entry((source.clone(), word, cause)).or_default() += 1;
+        let key = (row.period, row.entity.clone());
+        let rows = self.cells.entry(source.clone()).or_default();
+        if let Some(before) = rows.insert(key, row) {
+            let (word, cause) = standing(before.state);
+            let counted = (source.clone(), word, cause);
+            if let Some(cells) = self.counts.get_mut(&counted) {
+                *cells -= 1;
+                if *cells == 0 {
+                    self.counts.remove(&counted);
+                }
+            }
+        }
+    }
+
+    fn reserve(&mut self, request: &Reserve) -> Granted {
+        let at = wire::kept(request.at);
+        let day = budget::day_of(at);
+        let spent_by = |source: Option<&SourceId>| {
+            self.spend
+                .iter()
+                .filter(|((on, by), _)| *on == day && source.is_none_or(|wanted| wanted == by))
+                .map(|(_, (_, spent))| *spent)
+                .sum::<Money>()
+        };
+        let (granted, exhausted) =
+            budget::grant(request, spent_by(Some(&request.source)), spent_by(None));
+        let first = self.project.next_attempt;
+        if granted > 0 {
+            let cost = budget::cost_each(request);
+            let (requests, spent) = self.spend.entry((day, request.source.clone())).or_default();
+            *requests += granted as u64;
+            *spent += cost * granted as i64;
+            self.project.next_attempt += granted as i64;
+            self.reservations.insert(
+                first,
+                Reservation {
+                    source: request.source.clone(),
+                    cells: request.cells.iter().take(granted).cloned().collect(),
+                    cost,
+                    at,
+                    open: OpenBits::all(granted),
+                },
+            );
+        }
+        Granted { first: AttemptId(first), granted, exhausted }
+    }
+
+    fn close(&mut self, attempts: &[AttemptId], money_back: bool) {
+        for attempt in attempts {
+            let Some((&first, reservation)) = self.reservations.range_mut(..=attempt.0).next_back()
+            else {
+                continue;
+            };
+            let index = usize::try_from(attempt.0 - first).unwrap_or(usize::MAX);
+            if !reservation.open.close(index) {
+                continue;
+            }
+            if money_back {
+                let day = (budget::day_of(reservation.at), reservation.source.clone());
+                if let Some((requests, spent)) = self.spend.get_mut(&day) {
+                    *requests = requests.saturating_sub(1);
+                    *spent = *spent - reservation.cost;
+                    if *requests == 0 {
+                        self.spend.remove(&day);
+                    }
+                }
+            }
+            if reservation.open.is_empty() {
+                self.reservations.remove(&first);
+            }
+        }
+    }
+
+    fn settle(&mut self, number: i64) -> Result<(), StateError> {
+        let Some(batch) = self.batches.remove(&number) else {
+            let next_batch = self.project.next_batch;
+            let settled = (1..next_batch).contains(&number);
+            return if settled {
+                Ok(())
+            } else {
+                Err(StateError::UnknownBatch { number, next_batch })
+            };
+        };
+        for (source, row) in &batch.cells {
+            self.put_cell(source, row);
+        }
+        self.close(&batch.attempts, false);
+        let observed_at_max = batch.observed_at_max.map(wire::kept);
+        self.project.observed_at_max = self.project.observed_at_max.max(observed_at_max);
+        Ok(())
+    }
+
+    fn import(&mut self, rebuilt: &Rebuilt) -> Result<(), StateError> {
+        let untouched = self.sources.is_empty()
+            && self.cells.is_empty()
+            && self.spend.is_empty()
+            && self.project.next_attempt == 1
+            && self.project.next_batch == 1;
+        if !untouched {
+            return Err(StateError::NotEmpty);
+        }
+        for row in &rebuilt.sources {
+            let kept = SourceRow { updated_at: wire::kept(row.updated_at), ..row.clone() };
+            self.sources.insert(row.source.clone(), kept);
+        }
+        for (source, row) in &rebuilt.cells {
+            self.put_cell(source, row);
+        }
+        for row in &rebuilt.spend {
+            let (requests, spent) = self.spend.entry((row.day, row.source.clone())).or_default();
+            *requests += row.requests;
+            *spent += row.spent;
+        }
+        self.project.next_attempt = rebuilt.next_attempt.max(1);
+        self.project.next_batch = rebuilt.next_batch.max(1);
+        self.project.observed_at_max = rebuilt.observed_at_max.map(wire::kept);
+        self.generation += 1;
+        Ok(())
+    }
+}
+
+impl StateStore for MemoryStore {
+    fn project(&self) -> StateFuture<'_, ProjectRow> {
+        self.with(|kept| Ok(kept.project.clone()))
+    }
+
+    fn sources(&self) -> StateFuture<'_, Vec<SourceRow>> {
+        self.with(|kept| Ok(kept.sources.values().cloned().collect()))
+    }
+
+    fn put_source(&self, row: &SourceRow) -> StateFuture<'_, ()> {
+        let row = SourceRow { updated_at: wire::kept(row.updated_at), ..row.clone() };
+        self.with(move |kept| {
+            let same = kept.sources.get(&row.source).is_some_and(|before| {
+                *before == SourceRow { updated_at: before.updated_at, ..row.clone() }
+            });
+            if !same {
+                kept.sources.insert(row.source.clone(), row);
+                kept.generation += 1;
+            }
+            Ok(())
+        })
+    }
+
+    fn put_definition(
+        &self,
+        source: &SourceId,
+        version: &SourceVersion,
+        definition: &str,
+        _at: Timestamp,
+    ) -> StateFuture<'_, ()> {
+        let key = (source.clone(), version.clone());
+        let definition = definition.to_owned();
+        self.with(move |kept| {
+            kept.definitions.insert(key, definition);
+            Ok(())
+        })
+    }
+
+    fn definition(
+        &self,
+        source: &SourceId,
+        version: &SourceVersion,
+    ) -> StateFuture<'_, Option<String>> {
+        let key = (source.clone(), version.clone());
+        self.with(move |kept| Ok(kept.definitions.get(&key).cloned()))
+    }
+
+    fn cells(&self, source: &SourceId) -> StateFuture<'_, Vec<CellRow>> {
+        let source = source.clone();
+        self.with(move |kept| {
+            Ok(kept.cells.get(&source).into_iter().flat_map(BTreeMap::values).cloned().collect())
+        })
+    }
+
+    fn cell(&self, key: &CellKey) -> StateFuture<'_, Option<CellRow>> {
+        let CellKey { source, entity, period } = key.clone();
+        self.with(move |kept| {
+            let row = kept.cells.get(&source).and_then(|rows| rows.get(&(period, entity)));
+            Ok(row.cloned())
+        })
+    }
+
+    fn find_cells(
+        &self,
+        filter: &CellFilter,
+        limit: u32,
+    ) -> StateFuture<'_, Vec<(SourceId, CellRow)>> {
+        let filter = filter.clone();
+        self.with(move |kept| {
+            let all = kept
+                .cells
+                .iter()
+                .flat_map(|(source, rows)| rows.values().map(move |row| (source, row)));
+            Ok(all
+                .filter(|(source, row)| matches(&filter, source, row))
+                .take(limit as usize)
+                .map(|(source, row)| (source.clone(), row.clone()))
+                .collect())
+        })
+    }
+
+    fn counts(&self) -> StateFuture<'_, Vec<CellCount>> {
+        self.with(|kept| {
+            let counts = kept.counts.iter();
+            let mut counts: Vec<CellCount> = counts
+                .map(|((source, state, cause), cells)| CellCount {
+                    source: source.clone(),
+                    state: (*state).to_owned(),
+                    cause: *cause,
+                    cells: *cells,
+                })
+                .collect();
+            counts.sort();
+            Ok(counts)
+        })
+    }
+
+    fn periods_summary(&self, source: &SourceId) -> StateFuture<'_, Vec<PeriodCount>> {
+        let source = source.clone();
+        self.with(move |kept| {
+            let mut summary = BTreeMap::<_, u64>::new();
+            for row in kept.cells.get(&source).into_iter().flat_map(BTreeMap::values) {
+                let (word, cause) = standing(row.state);
+                *summary.entry((row.period, word, cause)).or_default() += 1;
+            }
+            Ok(summary
+                .into_iter()
+                .map(|((period, word, cause), cells)| PeriodCount {
+                    period,
+                    state: word.to_owned(),
+                    cause,
+                    cells,
+                })
+                .collect())
+        })
+    }
+
+    fn reserve(&self, request: &Reserve) -> StateFuture<'_, Granted> {
+        let request = request.clone();
+        self.with(move |kept| Ok(kept.reserve(&request)))
+    }
+
+    fn release(&self, attempts: &[AttemptId]) -> StateFuture<'_, ()> {
+        let attempts = attempts.to_vec();
+        self.with(move |kept| {
+            kept.close(&attempts, true);
+            Ok(())
+        })
+    }
+
+    fn open_attempts(&self) -> StateFuture<'_, Vec<OpenAttempt>> {
+        self.with(|kept| {
+            let mut attempts = Vec::new();
+            for (first, reservation) in &kept.reservations {
+                for (index, (entity, period)) in reservation.cells.iter().enumerate() {
+                    if reservation.open.contains(index) {
+                        attempts.push(OpenAttempt {
+                            attempt: AttemptId(first + index as i64),
+                            source: reservation.source.clone(),
+                            entity: entity.clone(),
+                            period: *period,
+                            cost: reservation.cost,
+                            reserved_at: reservation.at,
+                        });
+                    }
+                }
+            }
+            Ok(attempts)
+        })
+    }
+
+    fn spend(&self, from: Option<Date>) -> StateFuture<'_, Vec<SpendRow>> {
+        self.with(move |kept| {
+            Ok(kept
+                .spend
+                .iter()
+                .filter(|((day, _), _)| from.is_none_or(|from| from <= *day))
+                .map(|((day, source), (requests, spent))| SpendRow {
+                    source: source.clone(),
+                    day: *day,
+                    requests: *requests,
+                    spent: *spent,
+                })
+                .collect())
+        })
+    }
+
+    fn announce(&self, batch: &Batch) -> StateFuture<'_, ()> {
+        let batch = batch.clone();
+        self.with(move |kept| {
+            let expected = kept.project.next_batch;
+            if batch.number != expected {
+                return Err(StateError::StaleBatch { found: batch.number, expected });
+            }
+            kept.project.next_batch += 1;
+            kept.batches.insert(batch.number, batch);
+            Ok(())
+        })
+    }
+
+    fn announced(&self) -> StateFuture<'_, Vec<Batch>> {
+        self.with(|kept| Ok(kept.batches.values().cloned().collect()))
+    }
+
+    fn settle(&self, number: i64) -> StateFuture<'_, ()> {
+        self.with(move |kept| kept.settle(number))
+    }
+
+    fn add_backfill(&self, wish: &NewBackfill) -> StateFuture<'_, i64> {
+        let NewBackfill { source, from, until, requested_at } = wish.clone();
+        let requested_at = wire::kept(requested_at);
+        self.with(move |kept| {
+            let id = kept.backfills.last_key_value().map_or(1, |(last, _)| last + 1);
+            let row = BackfillRow { id, source, from, until, requested_at, finished_at: None };
+            kept.backfills.insert(id, row);
+            kept.generation += 1;
+            Ok(id)
+        })
+    }
+
+    fn backfills(&self) -> StateFuture<'_, Vec<BackfillRow>> {
+        self.with(|kept| Ok(kept.backfills.values().cloned().collect()))
+    }
+
+    fn finish_backfill(&self, id: i64, at: Timestamp) -> StateFuture<'_, ()> {
+        self.with(move |kept| {
+            let row = kept.backfills.get_mut(&id).ok_or(StateError::UnknownBackfill { id })?;
+            row.finished_at.get_or_insert(wire::kept(at));
+            Ok(())
+        })
+    }
+
+    fn generation(&self) -> StateFuture<'_, u64> {
+        self.with(|kept| Ok(kept.generation))
+    }
+
+    fn import(&self, rebuilt: &Rebuilt) -> StateFuture<'_, ()> {
+        let rebuilt = rebuilt.clone();
+        self.with(move |kept| kept.import(&rebuilt))
+    }
+}

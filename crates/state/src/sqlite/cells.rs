@@ -1,0 +1,324 @@
+//! Cells, and the counts that are kept with them.
+
+use super::{
+    fault::Fault,
+    names::{self, Names},
+};
+use crate::{
+    rows::{CellCount, CellFilter, CellRow, PeriodCount},
+    wire,
+};
+use model::{AttemptId, Cause, CellKey, CellState, Entity, Outcome, Period, SourceId};
+use rusqlite::{
+    CachedStatement, OptionalExtension, Row, Transaction, params, params_from_iter, types::Value,
+};
+use std::collections::BTreeMap;
+
+/// What [`read_row`] reads, in its order.
+const COLUMNS: &str = "c.state, c.cause, c.outcome, c.looks, c.failures, c.complete_since_due, \
+                       c.records, c.quarantined, c.observed_at, c.next_look_at, c.last_attempt, \
+                       c.evidence, c.records_hash, c.updated_at";
+
+type Counted = (i64, String, String);
+
+/// Puts cells as they are given; of the same cell, the last. Counts follow.
+pub(super) fn apply(
+    transaction: &Transaction<'_>,
+    names: &mut Names,
+    cells: &[(SourceId, CellRow)],
+) -> Result<(), Fault> {
+    let mut keys = Vec::with_capacity(cells.len());
+    for (index, (source, row)) in cells.iter().enumerate() {
+        let source_id = names.source(transaction, source)?;
+        let entity_id = names.entity(transaction, source_id, &row.entity)?;
+        keys.push((source_id, wire::period_code(&row.period), entity_id, index));
+    }
+    // In the table's order, so that each page is touched once.
+    keys.sort_unstable();
+    let mut look_up = transaction.prepare_cached(
+        "SELECT state, cause FROM cells WHERE source_id = ?1 AND period = ?2 AND entity_id = ?3",
+    )?;
+    let mut put = transaction.prepare_cached(
+        "REPLACE INTO cells VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, \
+         ?15, ?16, ?17)",
+    )?;
+    let mut changes = BTreeMap::<Counted, i64>::new();
+    let mut keys = keys.into_iter().peekable();
+    while let Some((source_id, period, entity_id, index)) = keys.next() {
+        let overwritten = keys
+            .peek()
+            .is_some_and(|next| (next.0, next.1, next.2) == (source_id, period, entity_id));
+        let Some((_, row)) = cells.get(index) else { continue };
+        if overwritten {
+            continue;
+        }
+        let key = (source_id, period, entity_id);
+        let row = wire::normalized(row.clone());
+        let (word, cause) = (row.state.as_str(), cause_of(row.state).map(Cause::as_str));
+        let before = look_up
+            .query_row(key, |row| {
+                let (word, cause) = (row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str_or_null()?);
+                Ok((source_id, word.to_owned(), cause.unwrap_or_default().to_owned()))
+            })
+            .optional()?;
+        if let Some(before) = before {
+            *changes.entry(before).or_default() -= 1;
+        }
+        let after = (source_id, word.to_owned(), cause.unwrap_or_default().to_owned());
+        *changes.entry(after).or_default() += 1;
+        put_row(&mut put, key, &row)?;
+    }
+    change_counts(transaction, changes)
+}
+
+fn put_row(
+    put: &mut CachedStatement<'_>,
+    (source_id, period, entity_id): (i64, i64, i64),
+    row: &CellRow,
+) -> Result<(), Fault> {
+    let evidence = row.evidence.as_ref().map(wire::encode).transpose()?;
+    put.execute(params![
+        source_id,
+        period,
+        entity_id,
+        row.state.as_str(),
+        cause_of(row.state).map(Cause::as_str),
+        row.outcome.map(Outcome::as_str),
+        row.looks,
+        row.failures,
+        row.complete_since_due,
+        row.records as i64,
+        row.quarantined as i64,
+        row.observed_at.map(wire::nanoseconds),
+        row.next_look_at.map(wire::nanoseconds),
+        row.last_attempt.0,
+        evidence,
+        row.records_hash.as_ref().map(<[u8; 16]>::as_slice),
+        wire::nanoseconds(row.updated_at),
+    ])?;
+    Ok(())
+}
+
+fn change_counts(
+    transaction: &Transaction<'_>,
+    changes: BTreeMap<Counted, i64>,
+) -> Result<(), Fault> {
+    let mut change = transaction.prepare_cached(
+        "INSERT INTO counts VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO UPDATE SET cells = cells + excluded.cells",
+    )?;
+    for ((source_id, word, cause), cells) in changes {
+        if cells != 0 {
+            change.execute((source_id, word, cause, cells))?;
+        }
+    }
+    transaction.prepare_cached("DELETE FROM counts WHERE cells = 0")?.execute([])?;
+    Ok(())
+}
+
+fn cause_of(state: CellState) -> Option<Cause> {
+    match state {
+        CellState::Absent { cause } | CellState::GivenUp { cause } => Some(cause),
+        CellState::NotDue
+        | CellState::Due
+        | CellState::Waiting { .. }
+        | CellState::Present
+        | CellState::Held => None,
+    }
+}
+
+fn read_cause(text: &str) -> Result<Option<Cause>, Fault> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let unknown = || Fault::damaged(format!("`{text}` is not a cause"));
+    Cause::parse(text).map(Some).ok_or_else(unknown)
+}
+
+fn read_period(code: i64) -> Result<Period, Fault> {
+    wire::period_of_code(code)
+        .ok_or_else(|| Fault::damaged(format!("`{code}` is not the code of a period")))
+}
+
+/// Reads [`COLUMNS`] that start at column `at`.
+fn read_row(row: &Row<'_>, at: usize, entity: Entity, period: Period) -> Result<CellRow, Fault> {
+    let text = |column: usize| -> rusqlite::Result<Option<&str>> {
+        Ok(row.get_ref(at + column)?.as_str_or_null()?)
+    };
+    let time = |column: usize| -> rusqlite::Result<Option<jiff::Timestamp>> {
+        Ok(row.get::<_, Option<i64>>(at + column)?.map(wire::from_nanoseconds))
+    };
+    let outcome = text(2)?
+        .map(|word| {
+            Outcome::parse(word).ok_or_else(|| Fault::damaged(format!("`{word}` is no outcome")))
+        })
+        .transpose()?;
+    let cause = read_cause(text(1)?.unwrap_or_default())?;
+    let next_look_at = time(9)?;
+    let word = text(0)?.unwrap_or_default();
+    let state = match (word, cause, next_look_at, outcome) {
+        ("not_due", None, ..) => CellState::NotDue,
+        ("due", None, ..) => CellState::Due,
+        ("waiting", None, Some(next_look_at), Some(last_outcome)) => {
+            CellState::Waiting { next_look_at, last_outcome }
+        }
+        ("present", None, ..) => CellState::Present,
+        ("absent", Some(cause), ..) => CellState::Absent { cause },
+        ("held", None, ..) => CellState::Held,
+        ("given_up", Some(cause), ..) => CellState::GivenUp { cause },
+        _ => return Err(Fault::damaged(format!("`{word}` with what it has is not a state"))),
+    };
+    let evidence = row.get_ref(at + 11)?.as_blob_or_null().map_err(rusqlite::Error::from)?;
+    Ok(CellRow {
+        entity,
+        period,
+        state,
+        outcome,
+        looks: row.get(at + 3)?,
+        failures: row.get(at + 4)?,
+        complete_since_due: row.get(at + 5)?,
+        records: row.get::<_, i64>(at + 6)? as u64,
+        quarantined: row.get::<_, i64>(at + 7)? as u64,
+        observed_at: time(8)?,
+        next_look_at,
+        last_attempt: AttemptId(row.get(at + 10)?),
+        evidence: evidence.map(wire::decode).transpose()?,
+        records_hash: row.get(at + 12)?,
+        updated_at: wire::from_nanoseconds(row.get(at + 13)?),
+    })
+}
+
+pub(super) fn of_source(look: &Transaction<'_>, source: &SourceId) -> Result<Vec<CellRow>, Fault> {
+    let Some(source_id) = names::find_source(look, source)? else { return Ok(Vec::new()) };
+    let mut entities = BTreeMap::<i64, Entity>::new();
+    let mut statement =
+        look.prepare_cached("SELECT id, entity FROM entities WHERE source_id = ?1 ORDER BY id")?;
+    let mut found = statement.query([source_id])?;
+    while let Some(row) = found.next()? {
+        let text = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
+        entities.insert(row.get(0)?, names::read_entity(text)?);
+    }
+    let mut statement = look.prepare_cached(&format!(
+        "SELECT c.period, c.entity_id, {COLUMNS} FROM cells c WHERE c.source_id = ?1
+         ORDER BY c.period, c.entity_id"
+    ))?;
+    let mut found = statement.query([source_id])?;
+    let mut rows = Vec::new();
+    let mut last = None;
+    while let Some(row) = found.next()? {
+        let code: i64 = row.get(0)?;
+        let period = match last {
+            Some((last_code, period)) if last_code == code => period,
+            _ => read_period(code)?,
+        };
+        last = Some((code, period));
+        let entity_id: i64 = row.get(1)?;
+        let entity = entities
+            .get(&entity_id)
+            .ok_or_else(|| Fault::damaged(format!("entity `{entity_id}` is missing")))?;
+        rows.push(read_row(row, 2, entity.clone(), period)?);
+    }
+    // Numbers follow first sight, not the alphabet.
+    rows.sort_by(|left, right| (left.period, &left.entity).cmp(&(right.period, &right.entity)));
+    Ok(rows)
+}
+
+pub(super) fn one(look: &Transaction<'_>, key: &CellKey) -> Result<Option<CellRow>, Fault> {
+    let Some(source_id) = names::find_source(look, &key.source)? else { return Ok(None) };
+    let Some(entity_id) = names::find_entity(look, source_id, &key.entity)? else {
+        return Ok(None);
+    };
+    let mut statement = look.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM cells c
+         WHERE c.source_id = ?1 AND c.period = ?2 AND c.entity_id = ?3"
+    ))?;
+    let key_columns = (source_id, wire::period_code(&key.period), entity_id);
+    statement
+        .query_and_then(key_columns, |row| read_row(row, 0, key.entity.clone(), key.period))?
+        .next()
+        .transpose()
+}
+
+pub(super) fn find(
+    look: &Transaction<'_>,
+    filter: &CellFilter,
+    limit: u32,
+) -> Result<Vec<(SourceId, CellRow)>, Fault> {
+    let text = |text: &str| Value::Text(text.to_owned());
+    let code = |period: &Period| Value::Integer(wire::period_code(period));
+    let conditions = [
+        ("s.name = ?", filter.source.as_ref().map(|source| text(source.as_str()))),
+        ("c.state = ?", filter.state.as_deref().map(text)),
+        ("c.cause = ?", filter.cause.map(|cause| text(cause.as_str()))),
+        ("e.entity = ?", filter.entity.as_ref().map(|entity| text(entity.as_str()))),
+        ("c.period >= ?", filter.period_from.as_ref().map(code)),
+        ("c.period <= ?", filter.period_to.as_ref().map(code)),
+    ];
+    let mut sql = format!(
+        "SELECT s.name, e.entity, c.period, {COLUMNS} FROM sources s
+         CROSS JOIN cells c ON c.source_id = s.id
+         CROSS JOIN entities e ON e.id = c.entity_id WHERE 1"
+    );
+    let mut values = Vec::new();
+    for (condition, value) in conditions {
+        if let Some(value) = value {
+            sql.push_str(" AND ");
+            sql.push_str(condition);
+            values.push(value);
+        }
+    }
+    // The joins are crossed to go by the order's own indexes, so that a small limit ends early.
+    sql.push_str(" ORDER BY s.name, c.period, e.entity LIMIT ?");
+    values.push(Value::Integer(i64::from(limit)));
+    let mut statement = look.prepare_cached(&sql)?;
+    let rows = statement.query_and_then(params_from_iter(values), |row| {
+        let text = |column: usize| -> rusqlite::Result<&str> { Ok(row.get_ref(column)?.as_str()?) };
+        let source = names::read_source(text(0)?)?;
+        let entity = names::read_entity(text(1)?)?;
+        let period = read_period(row.get(2)?)?;
+        Ok((source, read_row(row, 3, entity, period)?))
+    })?;
+    rows.collect()
+}
+
+pub(super) fn counts(look: &Transaction<'_>) -> Result<Vec<CellCount>, Fault> {
+    let mut statement = look.prepare_cached(
+        "SELECT s.name, n.state, n.cause, n.cells FROM counts n
+         JOIN sources s ON s.id = n.source_id",
+    )?;
+    let rows = statement.query_and_then([], |row| {
+        let text = |column: usize| -> rusqlite::Result<&str> { Ok(row.get_ref(column)?.as_str()?) };
+        Ok(CellCount {
+            source: names::read_source(text(0)?)?,
+            state: text(1)?.to_owned(),
+            cause: read_cause(text(2)?)?,
+            cells: row.get::<_, i64>(3)? as u64,
+        })
+    })?;
+    let mut counts = rows.collect::<Result<Vec<_>, Fault>>()?;
+    counts.sort();
+    Ok(counts)
+}
+
+pub(super) fn periods_summary(
+    look: &Transaction<'_>,
+    source: &SourceId,
+) -> Result<Vec<PeriodCount>, Fault> {
+    let Some(source_id) = names::find_source(look, source)? else { return Ok(Vec::new()) };
+    let mut statement = look.prepare_cached(
+        "SELECT period, state, coalesce(cause, ''), count(*) FROM cells WHERE source_id = ?1
+         GROUP BY period, state, cause",
+    )?;
+    let rows = statement.query_and_then([source_id], |row| {
+        let text = |column: usize| -> rusqlite::Result<&str> { Ok(row.get_ref(column)?.as_str()?) };
+        Ok(PeriodCount {
+            period: read_period(row.get(0)?)?,
+            state: text(1)?.to_owned(),
+            cause: read_cause(text(2)?)?,
+            cells: row.get::<_, i64>(3)? as u64,
+        })
+    })?;
+    let mut summary = rows.collect::<Result<Vec<_>, Fault>>()?;
+    summary.sort();
+    Ok(summary)
+}

@@ -1,0 +1,206 @@
+//! How a state file comes to be, and what is checked before one is trusted.
+
+use super::fault::{Fault, of_io};
+use crate::{error::StateError, rows::NewProject, wire};
+use rusqlite::{Connection, OpenFlags, params};
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+const SCHEMA: &str = include_str!("schema.sql");
+/// `TWst`, at a fixed place in the file's header.
+const APPLICATION_ID: i64 = 0x5457_7374;
+/// The format that this program writes.
+const FORMAT: i64 = 1;
+/// How long another process may hold the file before we give up.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// SQLite's smallest page: no database is smaller.
+const SMALLEST_FILE_BYTES: u64 = 512;
+const STATEMENTS_KEPT: usize = 64;
+
+/// The state file and what SQLite keeps beside it, in the order in which to move them away.
+pub(super) fn files(path: &Path) -> [PathBuf; 3] {
+    [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")]
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Makes the file unless it is there.
+///
+/// It is made whole under another name and then linked into place: a file of that name is never
+/// half made, so an empty one is a damaged one, and of two processes that make it at once one
+/// wins and both go on.
+pub(super) fn create_if_missing(path: &Path, new: &NewProject) -> Result<(), StateError> {
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    let log = beside(path, "-wal");
+    // In this order: a process that makes the file meanwhile makes the log after it.
+    let log_was_there = log.exists();
+    if path.exists() {
+        return Ok(());
+    }
+    if log_was_there {
+        let what = format!("the file is gone and its log `{}` is still there", log.display());
+        return Err(Fault::damaged(what).at(path));
+    }
+    let folder = folder_of(path);
+    fs::create_dir_all(folder).map_err(|cause| of_io(cause, path))?;
+    let made = MADE.fetch_add(1, Ordering::Relaxed);
+    let fresh = beside(path, &format!(".new-{}-{made}", std::process::id()));
+    let result = write_empty(&fresh, new)
+        .map_err(|fault| fault.at(path))
+        .and_then(|()| put_in_place(&fresh, path, folder).map_err(|cause| of_io(cause, path)));
+    // After a link the fresh name is superfluous, after a failure it is rubbish.
+    for file in files(&fresh) {
+        let _ = fs::remove_file(file);
+    }
+    result
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
+
+fn write_empty(fresh: &Path, new: &NewProject) -> Result<(), Fault> {
+    let mut connection = Connection::open_with_flags(
+        fresh,
+        OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(SCHEMA)?;
+    transaction.pragma_update(None, "user_version", FORMAT)?;
+    transaction.execute(
+        "INSERT INTO project VALUES (1, ?1, ?2, NULL, 1, 1, 0)",
+        params![new.project_id, wire::nanoseconds(new.created_at)],
+    )?;
+    transaction.commit()?;
+    // The last connection moves the log into the file.
+    connection.close().map_err(|(_, cause)| cause)?;
+    Ok(())
+}
+
+fn put_in_place(fresh: &Path, path: &Path, folder: &Path) -> io::Result<()> {
+    match fs::hard_link(fresh, path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        // Some file systems know no links. There, two first starts at once are a risk.
+        Err(_) if !path.exists() => fs::rename(fresh, path)?,
+        Err(error) => return Err(error),
+    }
+    File::open(folder)?.sync_all()
+}
+
+/// Opens an existing file for writing.
+pub(super) fn writer(path: &Path) -> Result<Connection, StateError> {
+    check_size(path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    prepared(path, path, flags).map_err(|fault| fault.at(path))
+}
+
+/// Opens an existing file for reading.
+///
+/// A file on a disk that cannot be written is read as it stands: SQLite then cannot make its
+/// shared index, and nobody can be writing.
+pub(super) fn reader(path: &Path) -> Result<Connection, StateError> {
+    check_size(path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let error = match prepared(path, path, flags) {
+        Ok(connection) => return Ok(connection),
+        Err(fault) => fault.at(path),
+    };
+    let log_is_empty = fs::metadata(beside(path, "-wal")).map_or(true, |log| log.len() == 0);
+    match error {
+        StateError::NotWritable { .. } if log_is_empty => {
+            let flags = flags | OpenFlags::SQLITE_OPEN_URI;
+            prepared(path, &immutable_uri(path), flags).map_err(|fault| fault.at(path))
+        }
+        error => Err(error),
+    }
+}
+
+fn immutable_uri(path: &Path) -> PathBuf {
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
+                uri.push(char::from(*byte));
+            }
+            other => uri.extend(['%', hexadecimal(other >> 4), hexadecimal(other & 15)]),
+        }
+    }
+    uri.push_str("?immutable=1");
+    PathBuf::from(uri)
+}
+
+fn hexadecimal(digit: u8) -> char {
+    char::from(if digit < 10 { b'0' + digit } else { b'A' + digit - 10 })
+}
+
+fn check_size(path: &Path) -> Result<(), StateError> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_file() && found.len() < SMALLEST_FILE_BYTES => {
+            let what = format!("it has only {} bytes", found.len());
+            Err(Fault::damaged(what).at(path))
+        }
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
+            Err(StateError::Missing { path: path.to_owned() })
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+fn prepared(path: &Path, name: &Path, flags: OpenFlags) -> Result<Connection, Fault> {
+    let connection = Connection::open_with_flags(name, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    let number =
+        |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    // The first look into the file: here SQLite says whether it is a database at all.
+    let application_id = number("application_id")?;
+    if application_id != APPLICATION_ID {
+        let cause = format!("its application id is `{application_id:#x}`").into();
+        let path = path.to_owned();
+        return Err(Fault::Refused(StateError::NotAStateFile { path, cause }));
+    }
+    let found = number("user_version")?;
+    if found > FORMAT {
+        let path = path.to_owned();
+        return Err(Fault::Refused(StateError::NewerVersion { found, supported: FORMAT, path }));
+    }
+    if found != FORMAT {
+        return Err(Fault::damaged(format!("its format is `{found}`, which never was")));
+    }
+    // SQLite opens what it may not write for reading, and would say so at the first write only.
+    let writes = flags.contains(OpenFlags::SQLITE_OPEN_READ_WRITE);
+    if writes && connection.is_readonly("main")? {
+        let cause = "the file is write-protected".into();
+        let path = path.to_owned();
+        return Err(Fault::Refused(StateError::NotWritable { path, cause }));
+    }
+    connection.execute_batch(
+        "PRAGMA synchronous = FULL; PRAGMA cache_size = -32768; PRAGMA temp_store = MEMORY;
+         PRAGMA foreign_keys = OFF; PRAGMA journal_size_limit = 67108864;",
+    )?;
+    let projects: i64 =
+        connection.query_row("SELECT count(*) FROM project", [], |row| row.get(0))?;
+    if projects != 1 {
+        return Err(Fault::damaged(format!("it has {projects} projects instead of one")));
+    }
+    Ok(connection)
+}

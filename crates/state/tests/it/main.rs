@@ -1,0 +1,5 @@
+//! The contract on each engine, and what only real files and processes can show.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod contract;
