@@ -1,8 +1,8 @@
 //! From the bytes of an answer to typed Arrow batches: a pure function of bytes and spec.
 //!
 //! One pass over the body in chunks checks that all of it is JSON, follows the path to the records
-//! and cuts each record out ([`slicer`]); a second, over each record, takes the declared fields
-//! ([`record`]) and converts them exactly ([`value`]). Memory is bounded by one record and one
+//! and cuts each record out (`slicer`); a second, over each record, takes the declared fields
+//! (`record`) and converts them exactly (`value`). Memory is bounded by one record and one
 //! batch, whatever the body's size.
 //!
 //! Nothing is rounded, dropped or nulled in silence: a record that does not fit is a [`Reject`] with
