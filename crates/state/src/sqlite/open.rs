@@ -6,7 +6,7 @@ use rusqlite::{Connection, OpenFlags, params};
 use std::{
     ffi::OsString,
     fs::{self, File},
-    io,
+    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
@@ -108,7 +108,7 @@ fn put_in_place(fresh: &Path, path: &Path, folder: &Path) -> io::Result<()> {
 
 /// Opens an existing file for writing.
 pub(super) fn writer(path: &Path) -> Result<Connection, StateError> {
-    check_size(path)?;
+    check_whole(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     prepared(path, path, flags).map_err(|fault| fault.at(path))
 }
@@ -118,15 +118,14 @@ pub(super) fn writer(path: &Path) -> Result<Connection, StateError> {
 /// A file on a disk that cannot be written is read as it stands: SQLite then cannot make its
 /// shared index, and nobody can be writing.
 pub(super) fn reader(path: &Path) -> Result<Connection, StateError> {
-    check_size(path)?;
+    check_whole(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let error = match prepared(path, path, flags) {
         Ok(connection) => return Ok(connection),
         Err(fault) => fault.at(path),
     };
-    let log_is_empty = fs::metadata(beside(path, "-wal")).map_or(true, |log| log.len() == 0);
     match error {
-        StateError::NotWritable { .. } if log_is_empty => {
+        StateError::NotWritable { .. } if log_is_empty(path) => {
             let flags = flags | OpenFlags::SQLITE_OPEN_URI;
             prepared(path, &immutable_uri(path), flags).map_err(|fault| fault.at(path))
         }
@@ -152,17 +151,53 @@ fn hexadecimal(digit: u8) -> char {
     char::from(if digit < 10 { b'0' + digit } else { b'A' + digit - 10 })
 }
 
-fn check_size(path: &Path) -> Result<(), StateError> {
-    match fs::metadata(path) {
-        Ok(found) if found.is_file() && found.len() < SMALLEST_FILE_BYTES => {
-            let what = format!("it has only {} bytes", found.len());
-            Err(Fault::damaged(what).at(path))
-        }
+/// Finds what SQLite does not notice before it stumbles over it: a file that is empty or lacks a
+/// part of its end.
+fn check_whole(path: &Path) -> Result<(), StateError> {
+    let found = match missing_bytes(path) {
+        Ok(found) => found,
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
-            Err(StateError::Missing { path: path.to_owned() })
+            return Err(StateError::Missing { path: path.to_owned() });
         }
-        Ok(_) | Err(_) => Ok(()),
+        // SQLite will say what is wrong.
+        Err(_) => return Ok(()),
+    };
+    match found {
+        // A file whose log is not moved into it yet may well be shorter than it says. The log is
+        // looked for last: a process that writes just now makes it first.
+        Some(missing) if log_is_empty(path) => {
+            Err(Fault::damaged(format!("{missing} bytes are missing at its end")).at(path))
+        }
+        Some(_) | None => Ok(()),
     }
+}
+
+/// How many bytes a file is shorter than its header says (sqlite.org/fileformat2.html, 1.3).
+fn missing_bytes(path: &Path) -> io::Result<Option<u64>> {
+    let mut file = File::open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Ok(None);
+    }
+    let mut header = [0; 32];
+    if metadata.len() < SMALLEST_FILE_BYTES {
+        return Ok(Some(SMALLEST_FILE_BYTES - metadata.len()));
+    }
+    file.read_exact(&mut header)?;
+    if !header.starts_with(b"SQLite format 3\0") {
+        return Ok(None);
+    }
+    let page_bytes = match u16::from_be_bytes([header[16], header[17]]) {
+        1 => 65_536,
+        bytes => u64::from(bytes),
+    };
+    let pages = u32::from_be_bytes([header[28], header[29], header[30], header[31]]);
+    let expected = page_bytes * u64::from(pages);
+    Ok(expected.checked_sub(file.metadata()?.len()).filter(|missing| *missing > 0))
+}
+
+fn log_is_empty(path: &Path) -> bool {
+    fs::metadata(beside(path, "-wal")).map_or(true, |log| log.len() == 0)
 }
 
 fn prepared(path: &Path, name: &Path, flags: OpenFlags) -> Result<Connection, Fault> {

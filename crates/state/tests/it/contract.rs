@@ -1,6 +1,6 @@
 use state::{MemoryStore, SqliteStore, StateStore as _, contract::project};
 
-fn sqlite() -> (SqliteStore, tempfile::TempDir) {
+pub(crate) fn sqlite() -> (SqliteStore, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(folder.path().join("new/folder/state.db"), &project()).unwrap();
     (store, folder)

@@ -1,0 +1,220 @@
+//! Files that are foreign, damaged, newer, read-only or gone.
+
+use crate::contract::sqlite;
+use rusqlite::Connection;
+use state::{
+    SqliteStore, StateError, StateStore,
+    contract::{project, request, row, settle, source},
+};
+use std::{
+    error::Error,
+    fs::{self, OpenOptions},
+    path::{Path, PathBuf},
+};
+
+fn open(path: &Path) -> Result<SqliteStore, StateError> {
+    SqliteStore::open(path, &project())
+}
+
+/// A closed state file with some thousand cells in it.
+async fn filled() -> (PathBuf, tempfile::TempDir) {
+    let (store, folder) = sqlite();
+    let rows = (0..3_000)
+        .map(|index| row(&format!("E{index}"), "2026-11-19", model::CellState::Present))
+        .collect();
+    settle(&store, "eod", rows).await;
+    drop(store);
+    let path = folder.path().join("new/folder/state.db");
+    let [_, log, index] = SqliteStore::files(&path);
+    assert!(!log.exists() && !index.exists(), "closing leaves one file");
+    (path, folder)
+}
+
+fn text_of(error: &StateError) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+#[tokio::test]
+async fn a_store_opens_again_as_it_was() {
+    let (path, _alive) = filled().await;
+    let other = state::NewProject { project_id: "another".to_owned(), ..project() };
+    let store = SqliteStore::open(&path, &other).unwrap();
+    assert_eq!(store.project().await.unwrap().project_id, project().project_id);
+    assert_eq!(store.cells(&source("eod")).await.unwrap().len(), 3_000);
+    assert_eq!(store.counts().await.unwrap()[0].cells, 3_000);
+    assert_eq!(store.project().await.unwrap().next_batch, 2);
+}
+
+#[tokio::test]
+async fn a_truncated_file_is_damaged_and_the_advice_is_to_rebuild() {
+    let (path, _alive) = filled().await;
+    let whole = fs::read(&path).unwrap();
+    for length in [0, 1, 100, 511, 512, 4_096, whole.len() / 2, whole.len() - 1] {
+        fs::write(&path, &whole[..length]).unwrap();
+        for error in [open(&path).unwrap_err(), SqliteStore::open_read_only(&path).unwrap_err()] {
+            assert!(matches!(error, StateError::Corrupt { .. }), "{length}: {error:?}");
+            assert!(error.to_string().contains("`tidewatch state rebuild`"), "{error}");
+            assert!(error.to_string().contains("state.db"), "{error}");
+        }
+        assert_eq!(fs::read(&path).unwrap(), &whole[..length], "the file is left as it was");
+    }
+}
+
+#[tokio::test]
+async fn damage_inside_is_an_error_and_never_other_data() {
+    let (path, _alive) = filled().await;
+    let whole = fs::read(&path).unwrap();
+    let pages = whole.len() / 4_096;
+    let mut damaged_pages = 0;
+    for page in 1..pages {
+        let mut bytes = whole.clone();
+        bytes[page * 4_096..(page + 1) * 4_096].fill(0xa5);
+        fs::write(&path, &bytes).unwrap();
+        let looked = match open(&path) {
+            Ok(store) => store.cells(&source("eod")).await.map(|rows| rows.len()),
+            Err(error) => Err(error),
+        };
+        match looked {
+            // The page holds something else than cells.
+            Ok(rows) => assert_eq!(rows, 3_000),
+            Err(StateError::Corrupt { .. }) => damaged_pages += 1,
+            Err(error) => panic!("page {page}: {error:?}"),
+        }
+        for file in SqliteStore::files(&path) {
+            let _ = fs::remove_file(file);
+        }
+    }
+    assert!(damaged_pages > pages / 2, "{damaged_pages} of {pages}");
+}
+
+#[tokio::test]
+async fn a_file_of_a_newer_version_is_refused_untouched() {
+    let (path, _alive) = filled().await;
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    let before = fs::read(&path).unwrap();
+    for error in [open(&path).unwrap_err(), SqliteStore::open_read_only(&path).unwrap_err()] {
+        assert!(
+            matches!(error, StateError::NewerVersion { found: 2, supported: 1, .. }),
+            "{error:?}"
+        );
+    }
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn what_is_no_state_file_is_refused_untouched() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("text.db");
+    fs::write(&text, "# a shopping list\n".repeat(100)).unwrap();
+    let foreign = folder.path().join("foreign.db");
+    Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE bread (x)").unwrap();
+    for path in [text, foreign] {
+        let before = fs::read(&path).unwrap();
+        let error = open(&path).unwrap_err();
+        assert!(matches!(error, StateError::NotAStateFile { .. }), "{error:?}");
+        assert_eq!(fs::read(&path).unwrap(), before);
+    }
+    let error = open(folder.path()).unwrap_err();
+    assert!(matches!(error, StateError::NotWritable { .. }), "a folder: {error:?}");
+}
+
+#[tokio::test]
+async fn a_log_without_its_file_is_not_taken_for_a_new_project() {
+    let (path, _alive) = filled().await;
+    let [_, log, _] = SqliteStore::files(&path);
+    fs::rename(&path, &log).unwrap();
+    let error = open(&path).unwrap_err();
+    assert!(matches!(error, StateError::Corrupt { .. }), "{error:?}");
+    assert!(text_of(&error).contains("state.db-wal"), "{}", text_of(&error));
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn looking_needs_a_file_and_writes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("none/state.db");
+    let error = SqliteStore::open_read_only(&path).unwrap_err();
+    assert!(matches!(error, StateError::Missing { .. }), "{error:?}");
+    assert!(!folder.path().join("none").exists());
+
+    let (path, _alive) = filled().await;
+    let store = SqliteStore::open_read_only(&path).unwrap();
+    assert_eq!(store.cells(&source("eod")).await.unwrap().len(), 3_000);
+    let error = store.reserve(&request("eod", 1)).await.unwrap_err();
+    assert!(matches!(error, StateError::OpenedReadOnly { .. }), "{error:?}");
+    let error = store.settle(1).await.unwrap_err();
+    assert!(matches!(error, StateError::OpenedReadOnly { .. }), "{error:?}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_named() {
+    // Below a regular file, where not even root can make one.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "x").unwrap();
+    let error = open(&file.join("state.db")).unwrap_err();
+    assert!(matches!(error, StateError::NotWritable { .. }), "{error:?}");
+    assert!(error.to_string().contains("file/state.db"), "{error}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_write_protected_place_can_be_looked_at_and_says_so_when_written() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (path, _alive) = filled().await;
+    let folder = path.parent().unwrap();
+    let protect = |folder_mode, file_mode| {
+        fs::set_permissions(&path, fs::Permissions::from_mode(file_mode)).unwrap();
+        fs::set_permissions(folder, fs::Permissions::from_mode(folder_mode)).unwrap();
+    };
+    protect(0o555, 0o444);
+    if OpenOptions::new().append(true).open(&path).is_ok() {
+        println!("SKIPPED: this user (root?) may write what is write-protected");
+        protect(0o755, 0o644);
+        return;
+    }
+    let error = open(&path).unwrap_err();
+    assert!(matches!(error, StateError::NotWritable { .. }), "{error:?}");
+    let error = open(&folder.join("new.db")).unwrap_err();
+    assert!(matches!(error, StateError::NotWritable { .. }), "{error:?}");
+    let store = SqliteStore::open_read_only(&path).unwrap();
+    assert_eq!(store.cells(&source("eod")).await.unwrap().len(), 3_000);
+    protect(0o755, 0o644);
+    assert!(open(&path).is_ok(), "writable again");
+}
+
+#[test]
+fn many_first_openings_at_once_make_one_project() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("deep/state.db");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let opened: Vec<_> = (0..8)
+        .map(|index| {
+            let path = path.clone();
+            let new = state::NewProject { project_id: format!("p{index}"), ..project() };
+            runtime.spawn_blocking(move || SqliteStore::open(path, &new).unwrap())
+        })
+        .collect();
+    let mut ids: Vec<String> = opened
+        .into_iter()
+        .map(|store| {
+            let store = runtime.block_on(store).unwrap();
+            runtime.block_on(store.project()).unwrap().project_id
+        })
+        .collect();
+    ids.dedup();
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    let left: Vec<_> = fs::read_dir(folder.path().join("deep"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.contains("new"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
