@@ -200,3 +200,30 @@ async fn an_odd_charset_is_noted() {
     assert_eq!(fetched.verdict.outcome, None);
     assert_eq!(fetched.verdict.detail, "the declared charset is `latin1`");
 }
+
+/// A network that ends a body early without a word.
+#[derive(Debug)]
+struct Forgetful;
+
+impl fetch::Transport for Forgetful {
+    fn send(
+        &self,
+        _: http::Request<bytes::Bytes>,
+        _: fetch::Reach,
+    ) -> fetch::BoxFuture<'_, Result<http::Response<fetch::BodyStream>, fetch::TransportError>>
+    {
+        let chunk = Ok(bytes::Bytes::from_static(b"[1, 2"));
+        let body: fetch::BodyStream = Box::pin(futures::stream::iter([chunk]));
+        let response = http::Response::builder().header("content-length", "6").body(body).unwrap();
+        Box::pin(async { Ok(response) })
+    }
+}
+
+#[tokio::test]
+async fn a_broken_promise_is_noticed_whatever_the_network_says() {
+    let request = get("http://a.example/".parse().unwrap());
+    let fetched = fetch::fetch(&Forgetful, request, jiff::Timestamp::UNIX_EPOCH).await;
+    assert_eq!(fetched.verdict.outcome, Some(Outcome::Partial));
+    assert_eq!(fetched.truncated, Some(Truncated::Disconnect));
+    assert_eq!(fetched.verdict.detail, "the body ended after 5 of 6 promised bytes");
+}
