@@ -338,7 +338,7 @@ fn read_timezone(
         return TimeZone::get(name).ok();
     };
     // An offset is no zone: it knows nothing of daylight saving.
-    if let Ok(zone) = TimeZone::get(text) {
+    if let Some(zone) = TimeZone::get(text).ok().filter(|zone| !zone.is_unknown()) {
         return Some(zone);
     }
     let known: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();

@@ -11,6 +11,7 @@ mod diagnostic;
 mod units;
 
 mod keys;
+mod scalar;
 mod schema;
 mod tree;
 

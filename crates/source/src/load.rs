@@ -3,14 +3,16 @@
 use crate::{
     Environment, definition,
     diagnostic::{Diagnostic, Diagnostics, Report, Severity, Span},
-    expected, extract, files,
+    expected::{self, Expected},
+    extract, files,
     keys::SOURCE,
     request,
     settings::{self, Settings},
-    spec::Source,
+    spec::{RequestSpec, Source},
+    template::Template,
     tree::{self, Table},
 };
-use model::{Calendar, Money, SourceId, TableName};
+use model::{Calendar, Money, SourceId, TableName, field::FieldType};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -171,41 +173,30 @@ fn build(
     others: &mut Vec<Diagnostic>,
 ) -> Option<Source> {
     let nothing = Table::default();
+    let of = |key: &str| root.table(key).unwrap_or(&nothing);
+    let text = |key: &str| root.text(key).map(|(text, _)| text.to_owned());
+
     let id = read_name(file, root, report);
     let expected = expected::read(root, surroundings, report, others);
-    let request = root.table("request").map(|table| request::read(table, surroundings, report));
-    let extract_table = root.table("extract").unwrap_or(&nothing);
-    let extract = root.table("extract").map(|table| extract::read(table, report));
-    let extract = extract.flatten();
+    let request =
+        root.table("request").and_then(|table| request::read(table, surroundings, report));
+    let extract = root.table("extract").and_then(|table| extract::read(table, report));
     let fields = extract.as_ref().map_or(&[][..], |extract| &extract.fields);
-    let expect_table = root.table("expect").unwrap_or(&nothing);
-    let expect = extract::read_expect(expect_table, extract_table, fields, report);
-    let load = root.table("load").unwrap_or(&nothing);
-    let table = read_table(load, id.as_ref(), report);
-    let to = read_destinations(load, report);
+    let expect = extract::read_expect(of("expect"), of("extract"), fields, report);
+    let table = read_table(of("load"), id.as_ref(), report);
+    let to = read_destinations(of("load"), report);
     let calendar = expected.as_ref().map_or(&Calendar::Daily, |found| &found.calendar.calendar);
     let looks = expected::read_looks(root, calendar, report);
-    let budget_per_day = root.table("budget").and_then(|budget| budget.amount("per_day"));
-    let request = request.flatten();
+    let budget_per_day = of("budget").amount("per_day");
     if let Some(request) = &request {
-        warn_of_free_budget(root, budget_per_day, request.cost, report);
+        warn_of_free_budget(of("budget"), request.cost, report);
     }
     let (expected, request) = (expected?, request?);
-    if let Some(request_table) = root.table("request") {
-        let entity = expected.entities.first().map_or("entity", |row| row.entity.as_str());
-        let period = match &expected.calendar.calendar {
-            Calendar::Once => "once".to_owned(),
-            Calendar::Pairs(periods) => {
-                periods.first().map_or_else(|| "2026-01-05".to_owned(), ToString::to_string)
-            }
-            _ => "2026-01-05".to_owned(),
-        };
-        request::try_render(request_table, &request, entity, &period, report);
-    }
+    try_request(of("request"), &request, &expected, report);
     let id = id?;
     Some(Source {
-        owner: root.text("owner").map(|(text, _)| text.to_owned()),
-        description: root.text("description").map(|(text, _)| text.to_owned()),
+        owner: text("owner"),
+        description: text("description"),
         enabled: root.flag("enabled").unwrap_or(true),
         version: definition::version(root),
         definition: definition::normalise(root, id.as_str()),
@@ -226,6 +217,25 @@ fn build(
         to,
         id,
     })
+}
+
+/// Writes the request of one cell, to find what would fail for all of them.
+fn try_request(table: &Table, request: &RequestSpec, expected: &Expected, report: &mut Report) {
+    let entity = expected.entities.first().map_or("entity", |row| row.entity.as_str());
+    let day = || "2026-01-05".to_owned();
+    let period = match &expected.calendar.calendar {
+        Calendar::Once => "once".to_owned(),
+        Calendar::Pairs(periods) => periods.first().map_or_else(day, ToString::to_string),
+        _ => day(),
+    };
+    request::try_render(table, request, entity, &period, report);
+    let entities = expected.entities.len();
+    let one_for_all = !request.url.mentions_entity()
+        && !request.body.as_ref().is_some_and(Template::mentions_entity);
+    if let (Some((_, span)), true) = (table.text("url"), entities > 1 && one_for_all) {
+        let message = format!("the same request would be sent for each of {entities} entities");
+        report.warning(span, message, "write `{{ entity }}` where the entity belongs");
+    }
 }
 
 fn read_name(file: &Path, root: &Table, report: &mut Report) -> Option<SourceId> {
@@ -296,9 +306,8 @@ fn read_destinations(load: &Table, report: &mut Report) -> Vec<String> {
     found
 }
 
-fn warn_of_free_budget(root: &Table, budget: Option<Money>, cost: Money, report: &mut Report) {
-    let span = root.table("budget").and_then(|table| table.text("per_day")).map(|(_, span)| span);
-    if let (Some(span), Some(_), true) = (span, budget, cost == Money::ZERO) {
+fn warn_of_free_budget(budget: &Table, cost: Money, report: &mut Report) {
+    if let (Some((_, span)), true) = (budget.text("per_day"), cost == Money::ZERO) {
         let help = "write `cost = 1.0` into `[request]` to count requests";
         report.warning(span, "this budget bounds nothing: a request costs 0", help);
     }
@@ -307,9 +316,7 @@ fn warn_of_free_budget(root: &Table, budget: Option<Money>, cost: Money, report:
 /// What only shows when all sources are known: names and tables.
 fn compare(read: &mut [Read]) {
     let mut names: BTreeMap<SourceId, PathBuf> = BTreeMap::new();
-    let mut columns: BTreeMap<(TableName, String), (model::field::FieldType, PathBuf)> =
-        BTreeMap::new();
-    let mut keys: BTreeMap<TableName, (Vec<String>, PathBuf)> = BTreeMap::new();
+    let mut tables = Tables::default();
     for Read { report, root, source, .. } in read {
         let Some(source) = source else { continue };
         if let Some(other) = names.get(&source.id) {
@@ -319,41 +326,58 @@ fn compare(read: &mut [Read]) {
             continue;
         }
         names.insert(source.id.clone(), source.file.clone());
-        let fields = root.table("extract").and_then(|extract| extract.table("fields"));
+        tables.compare_fields(source, root, report);
+        tables.compare_keys(source, root, report);
+    }
+}
+
+/// What the sources so far write, and which file said so first.
+#[derive(Default)]
+struct Tables {
+    fields: BTreeMap<(TableName, String), (FieldType, PathBuf)>,
+    keys: BTreeMap<TableName, (Vec<String>, PathBuf)>,
+}
+
+impl Tables {
+    fn compare_fields(&mut self, source: &Source, root: &Table, report: &mut Report) {
+        let declared = root.table("extract").and_then(|extract| extract.table("fields"));
         for field in &source.extract.fields {
             let column = (source.table.clone(), field.name.clone());
-            let Some((kind, other)) = columns.get(&column) else {
-                columns.insert(column, (field.kind, source.file.clone()));
+            let mine = (field.kind, source.file.clone());
+            let (kind, other) = self.fields.entry(column).or_insert(mine);
+            if *kind == field.kind {
                 continue;
-            };
-            if *kind != field.kind {
-                let table = fields.and_then(|fields| fields.table(&field.name));
-                let span = table.and_then(|table| table.text("type")).map(|(_, span)| span);
-                let message = format!(
-                    "`{}` is {} here and {kind} in `{}`, but both write the table `{}`",
-                    field.name,
-                    field.kind,
-                    other.display(),
-                    source.table
-                );
-                let help = "give both the same type, or one of them another `[load] table`";
-                report.error_help(span.unwrap_or_default(), message, help);
             }
-        }
-        let key = (source.expect.key.clone(), source.file.clone());
-        let (first, other) = keys.entry(source.table.clone()).or_insert(key);
-        if *first != source.expect.key {
-            let expect = root.table("expect");
-            let span = expect
-                .and_then(|expect| expect.entry("key"))
-                .map_or(expect.map_or(Span::default(), |table| table.span), |entry| entry.key_span);
+            let table = declared.and_then(|declared| declared.table(&field.name));
+            let span = table.and_then(|table| table.text("type")).map(|(_, span)| span);
             let message = format!(
-                "the key differs from that in `{}`, but both write the table `{}`",
+                "`{}` is {} here and {kind} in `{}`, but both write the table `{}`",
+                field.name,
+                field.kind,
                 other.display(),
                 source.table
             );
-            let help = "give both the same `[expect] key`, or one of them another `[load] table`";
-            report.error_help(span, message, help);
+            let help = "give both the same type, or one of them another `[load] table`";
+            report.error_help(span.unwrap_or_default(), message, help);
         }
+    }
+
+    /// `latest.<table>` keeps the newest row of each key, so a table has one key.
+    fn compare_keys(&mut self, source: &Source, root: &Table, report: &mut Report) {
+        let mine = (source.expect.key.clone(), source.file.clone());
+        let (key, other) = self.keys.entry(source.table.clone()).or_insert(mine);
+        if *key == source.expect.key {
+            return;
+        }
+        let expect = root.table("expect");
+        let entry = expect.and_then(|expect| expect.entry("key"));
+        let span = entry.map(|entry| entry.key_span).or(expect.map(|expect| expect.span));
+        let message = format!(
+            "the key differs from that in `{}`, but both write the table `{}`",
+            other.display(),
+            source.table
+        );
+        let help = "give both the same `[expect] key`, or one of them another `[load] table`";
+        report.error_help(span.unwrap_or_default(), message, help);
     }
 }

@@ -12,7 +12,7 @@ use model::{
 use std::path::PathBuf;
 
 /// One source of data: a file `sources/*.toml`, all of it checked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Source {
     /// Its name, unique in the project.
     pub id: SourceId,
@@ -96,7 +96,7 @@ pub struct RevisitSpec {
 }
 
 /// How a cell is asked for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RequestSpec {
     /// The method.
     pub method: Method,

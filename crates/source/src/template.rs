@@ -453,9 +453,18 @@ fn dot_segment(url: &str) -> Option<&str> {
     let after_scheme = url.find("://").map_or(0, |at| at + 3);
     let rest = &url[after_scheme..];
     let path = &rest[..rest.find(['?', '#']).unwrap_or(rest.len())];
-    path.split(['/', '\\']).skip(1).find(|segment| {
-        segment.len() <= 6
-            && !segment.is_empty()
-            && matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")
-    })
+    path.split(['/', '\\']).skip(1).find(|segment| is_dots(segment.as_bytes()))
+}
+
+/// Whether a segment is one or two dots, each plain or as `%2e`.
+fn is_dots(mut segment: &[u8]) -> bool {
+    let mut dots = 0;
+    while let [first, rest @ ..] = segment {
+        segment = match (first, rest) {
+            (b'.', rest) | (b'%', [b'2', b'e' | b'E', rest @ ..]) => rest,
+            _ => return false,
+        };
+        dots += 1;
+    }
+    matches!(dots, 1 | 2)
 }

@@ -262,7 +262,7 @@ fn a_template_mistake_is_shown_at_its_column() {
         "‸ftp://example.com/{{ entity }}",
         "‸",
         "https://‸/{{ entity }}",
-        "https://api.example.com/{{ period | ‸strftime('%!') }}",
+        "https://api.example.com/{{ entity }}/{{ period | ‸strftime('%!') }}",
         "‸{{ entity }}",
     ] {
         let marked = with("https://api.example.com/eod/{{ entity }}?date={{ period }}", url);
@@ -292,6 +292,11 @@ fn a_template_that_does_not_end_is_refused() {
     sources/a.toml:8:7: error: the template fails: it takes more than 20000 steps
       8 | url = "https://api.example.com/{% for x in 'a' * 99999 %}{% for y in 'a' * 99999 %}{% endfor %}{% endfor %}"
         |       ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+
+    sources/a.toml:8:7: warning: the same request would be sent for each of 2 entities
+      8 | url = "https://api.example.com/{% for x in 'a' * 99999 %}{% for y in 'a' * 99999 %}{% endfor %}{% endfor %}"
+        |       ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+      help: write `{{ entity }}` where the entity belongs
     "#);
 }
 
@@ -730,4 +735,40 @@ fn a_warning_leaves_the_source_usable() {
          |           ^^
       help: write `cost = 1.0` into `[request]` to count requests
     "#);
+}
+
+#[test]
+fn a_request_that_is_the_same_for_all_entities_is_suspicious() {
+    assert_snapshot!(check(&with("/eod/{{ entity }}?", "/eod?")), @r#"
+    sources/a.toml:8:7: warning: the same request would be sent for each of 2 entities
+      8 | url = "https://api.example.com/eod?date={{ period }}"
+        |       ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+      help: write `{{ entity }}` where the entity belongs
+    "#);
+}
+
+#[test]
+fn a_byte_order_mark_and_carriage_returns_move_nothing() {
+    let text = with("[periods]", "onwer = 1\n[periods]").replace('\n', "\r\n");
+    assert_snapshot!(check(&format!("\u{feff}x = 1\r\n{text}")), @r#"
+    sources/a.toml:1:1: error: unknown key `x`
+      1 | x = 1
+        | ^
+      help: known here: `name`, `owner`, `description`, `enabled`, `entities`, `periods`, `request`, `limit`, `budget`, `extract`, `expect`, `load`, `revisit`, `retry`
+
+    sources/a.toml:5:1: error: unknown key `onwer` in `[entities]`
+      5 | onwer = 1
+        | ^^^^^
+      help: known here: `list`, `file`
+    "#);
+}
+
+#[test]
+fn an_amount_is_exact_or_refused() {
+    assert_snapshot!(check(&with("[extract]", "cost = 0.0000001\n[extract]")), @r#"
+    sources/a.toml:10:8: error: `request.cost` is exact to 6 digits behind the point, found 0.0000001
+      10 | cost = 0.0000001
+         |        ^^^^^^^^^
+    "#);
+    assert!(check(&with("[extract]", "cost = 2.5e-4\n[extract]")).0.is_empty());
 }

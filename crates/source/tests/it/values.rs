@@ -282,6 +282,11 @@ fn an_entity_of_dots_cannot_climb() {
     ] {
         assert_eq!(path.render_url(entity, "once").unwrap().as_str(), expected);
     }
+    for literal in ["/%2E%2e/", "/a/.%2e?x=", "/../", "/./"] {
+        let template = Template::parse(&format!("https://h.example{literal}{{{{ entity }}}}"));
+        let error = template.unwrap().render_url("x", "once").unwrap_err();
+        assert!(matches!(error, TemplateError::DotSegment { .. }), "{literal}: {error}");
+    }
     let glued = Template::parse("https://h.example/.{{ entity }}").unwrap();
     assert!(glued.render_url(".", "once").is_err());
     let query = Template::parse("https://h.example/?q={{ entity }}").unwrap();
