@@ -1,1 +1,3 @@
-//! sim
+//! A simulated world, to try everything else in.
+
+pub mod exchange;

@@ -1,0 +1,10 @@
+//! The simulated world through its public interface.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that cannot go on fails its test where it stands"
+)]
+
+mod exchange;
+mod published;
+mod world;
