@@ -30,7 +30,7 @@ struct Row {
     day: Date,
     is_expected: bool,
     available_at: Option<Timestamp>,
-    /// As published.
+    /// As published, in JSON's form.
     nav: Option<Box<str>>,
 }
 
@@ -49,12 +49,12 @@ impl Published {
             Ok(())
         })?;
         each_row(nav, &["scheme", "date", "nav"], |row| {
-            if !is_decimal(&row[2]) {
-                return Err(not_a("a decimal", &row[2]));
-            }
-            // Far more values than arrivals: those of other schemes are left where they are.
-            if schemes.contains_key(&row[0]) {
-                day(&mut schemes, &row[0], &row[1])?.nav = Some(row[2].as_str().into());
+            // Far more values than arrivals: those of other schemes and days are passed over.
+            let Some(days) = schemes.get_mut(&row[0]) else { return Ok(()) };
+            let day: Date = row[1].parse().map_err(|_| not_a("a day", &row[1]))?;
+            let nav = as_json(&row[2]).ok_or_else(|| not_a("a decimal", &row[2]))?;
+            if let Some(known) = days.get_mut(&day) {
+                known.nav = Some(nav);
             }
             Ok(())
         })?;
@@ -146,12 +146,20 @@ fn day<'a>(
     Ok(days.entry(day).or_insert(Row { day, is_expected: false, available_at: None, nav: None }))
 }
 
-/// A number as JSON has it, without exponent: it goes into answers digit by digit.
-fn is_decimal(text: &str) -> bool {
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    let text = text.strip_prefix('-').unwrap_or(text);
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    digits(whole) && digits(fraction) && (whole == "0" || !whole.starts_with('0'))
+/// A decimal as JSON has it. Some are published as `+0031.4936`: JSON knows neither plus signs nor
+/// leading zeros, so these go; every other digit stays.
+fn as_json(text: &str) -> Option<Box<str>> {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    if !is_number(whole) || !is_number(fraction) {
+        return None;
+    }
+    let zeros = whole.len() - whole.trim_start_matches('0').len();
+    Some(format!("{sign}{}", &digits[zeros.min(whole.len() - 1)..]).into())
 }
 
 fn not_a(what: &str, text: &str) -> String {

@@ -73,7 +73,8 @@ impl World {
     /// `source,key,period`, each gzip. Blocks.
     ///
     /// A pair is served from its `available_at` on if it has both a value and an arrival; one with
-    /// only one of them is never served. Values keep their digits. The expected pairs are what
+    /// only one of them is never served. Values keep their digits (`+0031.4936` is served as `31.4936`,
+    /// which JSON can say). The expected pairs are what
     /// [`World::truth`] tells of. Faults that belong to cells (`never`, `corrected`, `rename`) do
     /// not apply.
     pub fn from_files(

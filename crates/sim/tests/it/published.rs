@@ -88,12 +88,29 @@ fn the_truth_tells_of_every_expected_pair() {
 }
 
 #[test]
+fn a_value_in_another_form_is_served_as_json() {
+    for (nav, number) in [
+        ("+0031.4936", "31.4936"),
+        ("0010.0000", "10.0000"),
+        ("-007", "-7"),
+        ("000.50", "0.50"),
+        ("0", "0"),
+    ] {
+        let nav = format!("scheme,date,nav\nA1,2026-11-19,{nav}\n");
+        let world = world(&nav, ARRIVALS, EXPECTED).unwrap();
+        let truth = world.truth().nth(1).unwrap();
+        assert_eq!(truth.record, format!(r#"{{"date":"2026-11-19","nav":{number}}}"#));
+    }
+}
+
+#[test]
 fn a_bad_line_is_named() {
     for (nav, problem) in [
         ("date,nav\n", "line 1: the header is not `scheme,date,nav`"),
         ("scheme,date,nav\nA1,2026-11-19,1e5\n", "line 2: `1e5` is not a decimal"),
         ("scheme,date,nav\nA1,2026-11-19,NaN\n", "line 2: `NaN` is not a decimal"),
-        ("scheme,date,nav\nA1,2026-11-19,012\n", "line 2: `012` is not a decimal"),
+        ("scheme,date,nav\nA1,2026-11-19,1.\n", "line 2: `1.` is not a decimal"),
+        ("scheme,date,nav\nA1,2026-11-19,+-1\n", "line 2: `+-1` is not a decimal"),
         ("scheme,date,nav\nA1,2026-11-31,1\n", "line 2: `2026-11-31` is not a day"),
         ("scheme,date,nav\nA1,2026-11-19,1,2\n", "line 2: more than 3 columns"),
     ] {
