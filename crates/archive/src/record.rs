@@ -58,10 +58,10 @@ pub enum Revisit {
 pub struct RefersTo<'a> {
     /// Where it lies. Name the record with the body, not another revisit of it.
     pub at: &'a ArchiveRef,
-    /// What was asked for then, redacted.
-    pub target_uri: &'a str,
-    /// When it was received.
-    pub received_at: Timestamp,
+    /// What was asked for then, redacted; `None` if it is not known any more.
+    pub target_uri: Option<&'a str>,
+    /// When it was received; `None` if it is not known any more.
+    pub received_at: Option<Timestamp>,
 }
 
 /// A `response` record as one gzip member, ready for [`Archive::append`](crate::Archive::append).
@@ -93,8 +93,12 @@ pub fn revisit_member(
         };
         fields(text, record, "revisit");
         line(text, "WARC-Profile", profile);
-        uri_line(text, "WARC-Refers-To-Target-URI", refers_to.target_uri);
-        line(text, "WARC-Refers-To-Date", &date(refers_to.received_at));
+        if let Some(target_uri) = refers_to.target_uri {
+            uri_line(text, "WARC-Refers-To-Target-URI", target_uri);
+        }
+        if let Some(received_at) = refers_to.received_at {
+            line(text, "WARC-Refers-To-Date", &date(received_at));
+        }
         line(text, "WARC-Refers-To-Filename", &refers_to.at.file);
         line(text, "WARC-Refers-To-File-Offset", &refers_to.at.offset.to_string());
         content_length(text, http.len() as u64);

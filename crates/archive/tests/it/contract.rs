@@ -77,8 +77,11 @@ async fn a_revisit_leads_to_the_body(archive: &dyn Archive) {
     let body = b"a,b\n1,2\n";
     let first = record(&source, &first_headers, body);
     let holder = archive.append(&source, DAY, member(&first, body)).unwrap();
-    let refers_to =
-        RefersTo { at: &holder, target_uri: first.target_uri, received_at: first.received_at };
+    let refers_to = RefersTo {
+        at: &holder,
+        target_uri: Some(first.target_uri),
+        received_at: Some(first.received_at),
+    };
 
     let again_headers = headers(&[("Age", "1")]);
     let mut again = record(&source, &again_headers, body);
@@ -107,8 +110,11 @@ async fn a_revisit_leads_to_the_body(archive: &dyn Archive) {
 async fn a_revisit_of_another_body_is_an_error(archive: &dyn Archive) {
     let source = source();
     let holder = append(archive, b"one body");
-    let refers_to =
-        RefersTo { at: &holder, target_uri: "https://x", received_at: at("2026-11-19T00:00:00Z") };
+    let refers_to = RefersTo {
+        at: &holder,
+        target_uri: Some("https://x"),
+        received_at: Some(at("2026-11-19T00:00:00Z")),
+    };
     let claim = record(&source, &[], b"another body");
     let wrong = revisit_member(&claim, &refers_to, Revisit::IdenticalDigest);
     let wrong = archive.append(&source, DAY, wrong).unwrap();

@@ -44,8 +44,11 @@ async fn warcio_reads_what_we_write() {
     let mut third = first;
     third.status = 304;
     third.received_at = at("2026-11-20T00:00:00Z");
-    let refers_to =
-        RefersTo { at: &holder, target_uri: first.target_uri, received_at: first.received_at };
+    let refers_to = RefersTo {
+        at: &holder,
+        target_uri: Some(first.target_uri),
+        received_at: Some(first.received_at),
+    };
     let revisit = revisit_member(&third, &refers_to, Revisit::ServerNotModified);
     archive.append(&source, DAY, revisit).unwrap();
     let spool = dir.path().join("spool");
