@@ -6,9 +6,12 @@ use crate::extraction::{ExtractedBatch, Reject, SinkError};
 use crate::record::{Scratch, describe};
 use crate::slicer::Halt;
 use crate::{BATCH_BYTES_LIMIT, BATCH_ROWS_LIMIT, REJECTS_LIMIT};
+use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use model::field::FieldSpec;
+use std::sync::Arc;
 
 /// Where batches go.
 pub(crate) type Sink<'s> = dyn FnMut(ExtractedBatch) -> Result<(), SinkError> + 's;
@@ -107,9 +110,11 @@ impl<'c> Collector<'c> {
         if self.ordinals.is_empty() {
             return Ok(());
         }
-        let arrays = self.columns.iter_mut().map(Column::finish).collect();
+        let arrays: Result<Vec<ArrayRef>, ArrowError> =
+            self.columns.iter_mut().map(Column::finish).collect();
         let stopped = |message: String| Halt::Stopped { message };
-        let batch = RecordBatch::try_new(self.schema.clone(), arrays)
+        let batch = arrays
+            .and_then(|arrays| RecordBatch::try_new(Arc::clone(self.schema), arrays))
             .map_err(|error| stopped(error.to_string()))?;
         let ordinals = std::mem::take(&mut self.ordinals);
         let spans = std::mem::take(&mut self.spans);

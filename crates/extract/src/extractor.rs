@@ -112,7 +112,7 @@ impl Extractor {
             extraction.rejects.clear();
             extraction.rejected = 0;
         }
-        if scratch.decoded.capacity() <= CHUNK_BYTES {
+        if scratch.is_small() {
             KEPT.set(Some(kept));
         }
         extraction

@@ -280,45 +280,45 @@ impl Slicer {
 
     fn array_on_way(&mut self, route: &Route, frame: Frame, end: u64, out: &mut Collector<'_>) {
         let depth = self.stack.len();
-        let path = route.path(depth);
+        let path = || route.path(depth);
         let count = frame.count;
         let span = (frame.start, end);
         match route.steps.get(depth) {
             Some(Step::Member(_)) => self.instead(route, depth, span, out, || {
-                format!("{path} is an array of {count}, not an object")
+                format!("{} is an array of {count}, not an object", path())
             }),
             _ if count == 0 => match self.stack.last() {
                 Some(parent) if !parent.array => self.trail.notes[depth - 1].emptied = true,
                 _ => {
                     self.trail
                         .found
-                        .get_or_insert_with(|| format!("{path} is [] with nothing beside it"));
+                        .get_or_insert_with(|| format!("{} is [] with nothing beside it", path()));
                 }
             },
             Some(Step::Index(index)) if frame.hits & RECORDS == 0 => {
                 self.instead(route, depth, span, out, || {
-                    format!("{path} has {count} elements, none at [{index}]")
+                    format!("{} has {count} elements, none at [{index}]", path())
                 });
             }
             Some(Step::Each | Step::Index(_)) => {}
             None => self.instead(route, depth, span, out, || {
-                format!("{path} is an array of {count}, not an object: `[*]` behind the path takes its elements")
+                format!("{} is an array of {count}, not an object: `[*]` behind the path takes its elements", path())
             }),
         }
     }
 
     fn object_on_way(&mut self, route: &Route, frame: Frame, end: u64, out: &mut Collector<'_>) {
         let depth = self.stack.len();
-        let path = route.path(depth);
+        let path = || route.path(depth);
         let span = (frame.start, end);
         let note = &self.trail.notes[depth];
         let siblings = &note.siblings;
         if !matches!(route.steps.get(depth), Some(Step::Member(_))) {
-            let message = format!("{path} is an object, not an array; it has: {siblings}");
+            let message = format!("{} is an object, not an array; it has: {siblings}", path());
             self.instead(route, depth, span, out, || message);
         } else if frame.hits & RECORDS == 0 {
             let next = route.path(depth + 1);
-            let place = if depth == 0 { "the document".to_owned() } else { path };
+            let place = if depth == 0 { "the document".to_owned() } else { path() };
             let message = format!("no {next}; {place} has: {siblings}");
             self.instead(route, depth, span, out, || message);
         } else if note.emptied {

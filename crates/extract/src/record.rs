@@ -14,6 +14,8 @@ use model::path::Step;
 
 /// Keys beyond this many are sorted to find two alike; fewer are compared one by one.
 const COMPARE_LIMIT: usize = 32;
+/// In bytes: what a thread keeps from one body to the next.
+const KEEP_LIMIT: usize = 256 << 10;
 
 /// Why a record does not fit.
 #[derive(Debug, Clone)]
@@ -55,6 +57,11 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
+    /// Whether it is worth keeping for the next body: one odd record must not hold memory for good.
+    pub(crate) fn is_small(&self) -> bool {
+        self.decoded.capacity() <= KEEP_LIMIT && self.keys.capacity() <= KEEP_LIMIT / 32
+    }
+
     /// Reads a record into [`Scratch::values`]; marks the fields whose paths it has in `seen`.
     pub(crate) fn read(
         &mut self,

@@ -20,6 +20,15 @@ pub(crate) enum Value {
     Decoded(usize, usize),
 }
 
+impl Value {
+    pub(crate) fn int(self) -> Option<i64> {
+        match self {
+            Self::Int(value) => Some(value),
+            _ => None,
+        }
+    }
+}
+
 /// Why a value is not of its declared type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Misfit {
