@@ -1,6 +1,7 @@
 //! Who may depend on whom: one line a crate, and heavy dependencies that stay in one place.
 
 use crate::Finding;
+use std::collections::BTreeSet;
 
 /// A crate of the workspace, as `cargo metadata` tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +64,7 @@ const HEAVY: &[(&str, &[&str])] = &[
     ("hyper", &["fetch", "sim"]),
     ("rustls", &["fetch"]),
     ("reqwest", &[]),
-    ("toml", &["source"]),
+    ("toml", &["source", "sim"]),
     ("minijinja", &["source"]),
     ("clap", &["cli"]),
     ("anyhow", &["cli"]),
@@ -128,6 +129,18 @@ pub fn strayed_dependencies(members: &[Member]) -> Vec<Finding> {
     findings
 }
 
+/// Packages of the first list (lines of name, version and features) that the second has with other
+/// features only: they, and all that stands on them, are compiled twice.
+pub fn built_twice(program: &str, tests: &str) -> Vec<Finding> {
+    let name_of = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
+    let of_tests: BTreeSet<&str> = tests.lines().collect();
+    let differs = |line: &&str| !line.is_empty() && !of_tests.contains(line);
+    let names: BTreeSet<String> = program.lines().filter(differs).map(name_of).collect();
+    let message = "has other features in the tests than in the program, so the second command compiles it again, \
+                   with all that depends on it: give it the same ones in `[workspace.dependencies]`";
+    names.into_iter().map(|name| Finding::new(name, message)).collect()
+}
+
 /// `hyper` and `hyper-util`, but not `hyperloglog`.
 fn is_of(name: &str, prefix: &str) -> bool {
     name.strip_prefix(prefix).is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric()))
@@ -170,6 +183,18 @@ mod tests {
         );
         assert_eq!(strayed_dependencies(&[member("engine", &[("hyper-util", false)])]).len(), 1);
         assert_eq!(strayed_dependencies(&[member("engine", &[("hyperloglog", false)])]), []);
+    }
+
+    #[test]
+    fn a_package_with_other_features_in_tests_is_found() {
+        let program = "tokio v1.0.0 net,time\nurl v2.0.0 std\n";
+        assert_eq!(
+            built_twice(program, "proptest v1.0.0 std\ntokio v1.0.0 net,time\nurl v2.0.0 std\n"),
+            []
+        );
+        let found = built_twice(program, "tokio v1.0.0 net,test-util,time\nurl v2.0.0 std\n");
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].place, "tokio");
     }
 
     #[test]

@@ -21,16 +21,33 @@ pub fn root() -> PathBuf {
 /// # Errors
 /// Cargo cannot be run or says something unexpected.
 pub fn members(root: &Path) -> io::Result<Vec<Member>> {
-    let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
-        .current_dir(root)
-        .output()?;
-    if !output.status.success() {
-        return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()));
-    }
-    let metadata: Value = serde_json::from_slice(&output.stdout)?;
+    let output = cargo(root, &["metadata", "--no-deps", "--offline", "--format-version", "1"])?;
+    let metadata: Value = serde_json::from_slice(&output)?;
     let packages = metadata["packages"].as_array().cloned().unwrap_or_default();
     Ok(packages.iter().map(|package| member(root, package)).collect())
+}
+
+/// What the given selection of crates is built from: a line a package of others, with its features.
+///
+/// # Errors
+/// Cargo cannot be run or refuses.
+pub fn packages(root: &Path, selection: &[&str]) -> io::Result<String> {
+    let format = ["tree", "--offline", "--prefix", "none", "--format", "{p} {f}"];
+    let output = cargo(root, &[&format, selection].concat())?;
+    let text = String::from_utf8_lossy(&output);
+    // The workspace's own crates are shown with their folder, repeated packages with a mark.
+    let others = text.lines().filter(|line| !line.contains(" (/") && !line.contains(" (C:"));
+    let lines: Vec<&str> = others.map(|line| line.trim_end_matches(" (*)")).collect();
+    Ok(lines.join("\n"))
+}
+
+fn cargo(root: &Path, arguments: &[&str]) -> io::Result<Vec<u8>> {
+    let output = Command::new(env!("CARGO")).args(arguments).current_dir(root).output()?;
+    if output.status.success() {
+        Ok(output.stdout)
+    } else {
+        Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()))
+    }
 }
 
 fn member(root: &Path, package: &Value) -> Member {

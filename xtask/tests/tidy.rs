@@ -109,3 +109,12 @@ fn links_lead_somewhere() {
 fn the_first_two_commands_are_those_that_ci_runs() {
     assert_none(&documents::untested_commands(text("README.md"), text(".ci/run")));
 }
+
+#[test]
+fn the_second_command_compiles_no_dependency_of_the_first_again() {
+    let root = workspace::root();
+    let program = workspace::packages(&root, &["--edges", "normal,build"]).unwrap();
+    let tests = workspace::packages(&root, &["--workspace"]).unwrap();
+    assert!(program.lines().count() > 100, "{program}");
+    assert_none(&walls::built_twice(&program, &tests));
+}
