@@ -23,7 +23,8 @@ pub struct Evidence {
     pub outcome: Outcome,
     /// Whether records of the cell are in the table, or will be with this attempt.
     pub has_records: bool,
-    /// Whether some complete observation, this one included, was made since the cell was due.
+    /// Whether some complete observation, this one included, was made since the cell was due, and
+    /// no later answer [contradicts] it.
     pub complete_since_due: bool,
     /// Whether the source declares that each cell has records.
     pub expects_records: bool,
@@ -74,6 +75,16 @@ fn closed(evidence: &Evidence) -> CellState {
         return CellState::Absent { cause };
     }
     CellState::GivenUp { cause: Cause::of_outcome(outcome, expects_records) }
+}
+
+/// Whether an answer takes an earlier proof of emptiness back: there are bytes now, and we cannot
+/// make records of them. A body that broke off or had nothing in it says nothing of the kind.
+pub fn contradicts(outcome: Outcome, received_bytes: u64) -> bool {
+    match outcome {
+        Outcome::ParseError | Outcome::Invalid => true,
+        Outcome::EmptyUnproven => received_bytes > 0,
+        _ => false,
+    }
 }
 
 /// The cause shown for a cell that waits for its next look.
@@ -142,6 +153,19 @@ mod tests {
             look: Look::Over,
         });
         assert_eq!(state, CellState::Absent { cause: Cause::NoActivity });
+    }
+
+    #[test]
+    fn bytes_we_cannot_read_take_an_earlier_emptiness_back() {
+        let state = judge(&Evidence {
+            before: CellState::Due,
+            outcome: Outcome::ParseError,
+            has_records: false,
+            complete_since_due: !contradicts(Outcome::ParseError, 100),
+            expects_records: true,
+            look: Look::Over,
+        });
+        assert_eq!(state, CellState::GivenUp { cause: Cause::ParseDrop });
     }
 
     #[test]

@@ -10,7 +10,7 @@ use env::Moment;
 use std::time::Duration;
 
 /// The longest cool-down a server is granted; a longer `Retry-After` is asked again after this.
-pub const COOL_DOWN_MAX: Duration = Duration::from_secs(3600);
+pub const COOL_DOWN_MAX: Duration = Duration::from_hours(1);
 
 /// What a source file declares.
 #[derive(Debug, Clone, Copy, PartialEq)]

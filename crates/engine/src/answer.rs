@@ -1,0 +1,488 @@
+//! What an attempt makes of its answer: extract, validate, and compare with what the tables have.
+
+use crate::{
+    compiled::Compiled,
+    observation::{DataRows, Quarantined, QuarantinedRows},
+    sort::{GoodRows, KnownRow, Sorted, Sorter},
+    tables::{Provenance, RowId},
+    way::{Job, WayError, Ways, spool_failed},
+};
+use arrow::{
+    array::{Array, ArrayRef, AsArray, RecordBatch, new_null_array},
+    compute::concat_batches,
+    datatypes::{Int64Type, TimestampMicrosecondType},
+};
+use extract::{ExtractedBatch, Extraction, Finding};
+use fetch::{Decoded, Fetched};
+use jiff::Timestamp;
+use lake::{Scan, TableRef};
+use model::Outcome;
+use state::{CellRow, Evidence};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// Rows of a large answer are staged whenever they take this much memory.
+const STAGE_BYTES: usize = 32 * 1024 * 1024;
+/// How much of a record is kept in quarantine.
+const QUARANTINED_RECORD_BYTES: u64 = 64 * 1024;
+
+/// What an attempt made of its answer.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(crate) outcome: Outcome,
+    pub(crate) detail: String,
+    pub(crate) unchanged: bool,
+    pub(crate) records: u64,
+    pub(crate) records_hash: Option<[u8; 16]>,
+    pub(crate) data: DataRows,
+    pub(crate) quarantined: QuarantinedRows,
+}
+
+impl Made {
+    fn of_nothing() -> Self {
+        Self {
+            outcome: Outcome::Skipped,
+            detail: String::new(),
+            unchanged: false,
+            records: 0,
+            records_hash: None,
+            data: DataRows::default(),
+            quarantined: QuarantinedRows::default(),
+        }
+    }
+}
+
+pub(crate) struct Walk<'a> {
+    pub(crate) ways: &'a Ways,
+    pub(crate) job: &'a Job,
+    pub(crate) compiled: &'a Compiled,
+    pub(crate) period: &'a str,
+    pub(crate) observed_at: Timestamp,
+    pub(crate) kept: &'a Option<Evidence>,
+}
+
+impl Walk<'_> {
+    /// Whether the cell's records are in the table.
+    fn prior_with_records(&self) -> Option<&CellRow> {
+        self.job
+            .prior
+            .as_ref()
+            .filter(|row| row.state == model::CellState::Present && row.records > 0)
+    }
+
+    /// An answer that was judged without looking at a body.
+    pub(crate) async fn without_records(
+        &mut self,
+        outcome: Outcome,
+        detail: String,
+    ) -> Result<Made, WayError> {
+        let prior = self.job.prior.as_ref();
+        let made = Made { outcome, detail, ..Made::of_nothing() };
+        match (outcome, self.prior_with_records()) {
+            (Outcome::NotModified, Some(row)) => Ok(Made {
+                unchanged: true,
+                records: row.records,
+                records_hash: row.records_hash,
+                ..made
+            }),
+            // What held of the archived body holds still: its emptiness was proven, or was not.
+            (Outcome::NotModified, None) => {
+                let inherited = prior.and_then(|row| row.outcome).unwrap_or(Outcome::EmptyUnproven);
+                let detail = format!("{}; as before: {inherited}", made.detail);
+                Ok(Made { outcome: inherited, detail, unchanged: true, ..made })
+            }
+            (Outcome::EmptyProven, Some(_)) => self.withdraw(made).await,
+            _ => Ok(made),
+        }
+    }
+
+    /// A complete, empty answer where there were records: each gets a tombstone.
+    async fn withdraw(&mut self, made: Made) -> Result<Made, WayError> {
+        let known = self.known_rows().await?;
+        let data = self.finish_rows(Vec::new(), &known.into_values().collect::<Vec<_>>())?;
+        Ok(Made { data, records_hash: None, ..made })
+    }
+
+    pub(crate) async fn with_body(&mut self, fetched: &Fetched) -> Result<Made, WayError> {
+        if let (Some(row), Some(kept)) = (self.prior_with_records(), self.kept) {
+            let same = row.evidence.as_ref().is_some_and(|evidence| {
+                evidence.digest == kept.digest && evidence.source_version == kept.source_version
+            });
+            if same {
+                return Ok(Made {
+                    outcome: Outcome::Ok,
+                    detail: "the same bytes as before".to_owned(),
+                    unchanged: true,
+                    records: row.records,
+                    records_hash: row.records_hash,
+                    ..Made::of_nothing()
+                });
+            }
+        }
+        let decoded = match fetch::decode(&fetched.body, &fetched.headers, &self.compiled.limits) {
+            Ok(decoded) => decoded,
+            Err(error) => {
+                return Ok(Made {
+                    outcome: Outcome::Partial,
+                    detail: error.to_string(),
+                    ..Made::of_nothing()
+                });
+            }
+        };
+        match &decoded {
+            Decoded::Memory(body) => {
+                let mut sorter = Sorter::new(self, None);
+                let extraction = self.compiled.extractor.extract_slice(body, &mut |batch| {
+                    sorter.take(&batch, &decoded);
+                    Ok(())
+                });
+                let sorted = sorter.finish();
+                self.conclude(extraction, sorted, &decoded).await
+            }
+            Decoded::File(_) => self.with_large_body(decoded).await,
+        }
+    }
+
+    /// The same for a body that does not fit into memory: extraction runs beside, rows are staged
+    /// as they come.
+    async fn with_large_body(&mut self, decoded: Decoded) -> Result<Made, WayError> {
+        let compiled = Arc::clone(&self.job.compiled);
+        let decoded = Arc::new(decoded);
+        let beside = Arc::clone(&decoded);
+        let (sender, mut batches) = tokio::sync::mpsc::channel::<ExtractedBatch>(4);
+        let extraction = tokio::task::spawn_blocking(move || {
+            let mut reader = beside.reader()?;
+            Ok::<_, std::io::Error>(compiled.extractor.extract_reader(&mut reader, &mut |batch| {
+                sender
+                    .blocking_send(batch)
+                    .map_err(|_| extract::SinkError::new("the engine stopped listening"))
+            }))
+        });
+        let known =
+            if self.prior_with_records().is_some() { Some(self.known_rows().await?) } else { None };
+        let mut sorter = Sorter::new(self, known);
+        let mut staged = Vec::new();
+        let table = TableRef::Data(self.compiled.source.table.clone());
+        while let Some(batch) = batches.recv().await {
+            sorter.take(&batch, &decoded);
+            if sorter.held_bytes >= STAGE_BYTES {
+                let rows = sorter.drain();
+                let batches = self.attach(rows)?;
+                if !batches.is_empty() {
+                    self.ways.lake.ensure(&table, Arc::clone(&self.compiled.schema)).await?;
+                    staged.extend(self.ways.lake.stage(&table, batches).await?);
+                }
+            }
+        }
+        let extraction =
+            extraction.await.map_err(|error| crate::EngineError::Task(error.to_string()))?;
+        let sorted = sorter.finish();
+        match extraction {
+            Ok(extraction) => {
+                let mut made = self.conclude(extraction, sorted, &decoded).await?;
+                if made.outcome == Outcome::Ok && !made.unchanged {
+                    made.data.table = Some((
+                        self.compiled.source.table.clone(),
+                        Arc::clone(&self.compiled.schema),
+                    ));
+                    made.data.staged = staged;
+                }
+                Ok(made)
+            }
+            Err(error) => Err(spool_failed(&self.compiled.limits.spool_dir, error)),
+        }
+    }
+
+    /// From what was extracted and sorted to an outcome.
+    async fn conclude(
+        &mut self,
+        extraction: Extraction,
+        sorted: Sorted,
+        decoded: &Decoded,
+    ) -> Result<Made, WayError> {
+        let Sorted { rows, known, good, records_hash, mut quarantined } = sorted;
+        for reject in &extraction.rejects {
+            quarantined.push(Quarantined {
+                ordinal: reject.ordinal,
+                check: "extract".to_owned(),
+                reason: reject.reason.clone(),
+                record: read_span(decoded, reject.span),
+            });
+        }
+        quarantined.total += extraction.rejected - extraction.rejects.len() as u64;
+        let parse_failed = |detail: String, quarantined| {
+            Ok(Made { outcome: Outcome::ParseError, detail, quarantined, ..Made::of_nothing() })
+        };
+        match extraction.finding {
+            Finding::Broken { at, message } => {
+                return parse_failed(
+                    format!("{message}, at byte {at}"),
+                    QuarantinedRows::default(),
+                );
+            }
+            Finding::EmptyUnproven { found } => {
+                return Ok(Made {
+                    outcome: Outcome::EmptyUnproven,
+                    detail: found,
+                    ..Made::of_nothing()
+                });
+            }
+            Finding::EmptyProven { proof } => {
+                return self.without_records(Outcome::EmptyProven, proof).await;
+            }
+            Finding::Stopped { message, .. } => return Err(crate::EngineError::Task(message)),
+            Finding::Records => {}
+        }
+        if extraction.records == 0 {
+            let reason = extraction
+                .rejects
+                .first()
+                .map_or("no reason kept", |reject| reject.reason.as_str());
+            return parse_failed(
+                format!("none of {} records could be read: {reason}", extraction.rejected),
+                quarantined,
+            );
+        }
+        if let Some(reason) = self.compiled.validator.count(good + quarantined.total) {
+            let detail = format!("{reason}; all of its records are held in quarantine");
+            for row in &rows {
+                row.describe(&mut quarantined, &reason);
+            }
+            return Ok(Made {
+                outcome: Outcome::Invalid,
+                detail,
+                quarantined,
+                ..Made::of_nothing()
+            });
+        }
+        if good == 0 {
+            let reason = quarantined.rows.first().map_or("", |row| row.reason.as_str());
+            let detail = format!("none of {} records passed: {reason}", quarantined.total);
+            return Ok(Made {
+                outcome: Outcome::Invalid,
+                detail,
+                quarantined,
+                ..Made::of_nothing()
+            });
+        }
+        let mut detail = if quarantined.total > 0 {
+            format!("{good} records, {} in quarantine", quarantined.total)
+        } else {
+            format!("{good} records")
+        };
+        if !extraction.fields_never_found.is_empty() {
+            detail.push_str("; in no record: ");
+            detail.push_str(&extraction.fields_never_found.join(", "));
+        }
+        let prior_hash = self.prior_with_records().and_then(|row| row.records_hash);
+        if prior_hash.is_some() && prior_hash == Some(records_hash) {
+            let made = Made {
+                outcome: Outcome::Ok,
+                unchanged: true,
+                records: good,
+                quarantined,
+                ..Made::of_nothing()
+            };
+            return Ok(Made {
+                detail: format!("{detail}, unchanged"),
+                records_hash: prior_hash,
+                ..made
+            });
+        }
+        let known = match known {
+            Some(known) => Some(known),
+            None if self.prior_with_records().is_some() => Some(self.known_rows().await?),
+            None => None,
+        };
+        let data = self.changed_rows(rows, known)?;
+        Ok(Made {
+            outcome: Outcome::Ok,
+            detail,
+            unchanged: false,
+            records: good,
+            records_hash: Some(records_hash),
+            data,
+            quarantined,
+        })
+    }
+
+    /// Leaves out rows that the table has already, adds tombstones for those it has and the
+    /// answer has not.
+    fn changed_rows(
+        &self,
+        rows: Vec<GoodRows>,
+        known: Option<BTreeMap<[u8; 16], KnownRow>>,
+    ) -> Result<DataRows, WayError> {
+        let Some(mut known) = known else { return self.finish_rows(rows, &[]) };
+        let rows = rows.into_iter().map(|rows| rows.without(&mut known)).collect();
+        let gone: Vec<KnownRow> = known.into_values().filter(|row| !row.seen).collect();
+        self.finish_rows(rows, &gone)
+    }
+
+    fn finish_rows(&self, rows: Vec<GoodRows>, gone: &[KnownRow]) -> Result<DataRows, WayError> {
+        let mut batches = self.attach(rows)?;
+        if !gone.is_empty() {
+            batches.push(self.tombstones(gone)?);
+        }
+        if batches.is_empty() {
+            return Ok(DataRows::default());
+        }
+        let table = Some((self.compiled.source.table.clone(), Arc::clone(&self.compiled.schema)));
+        Ok(DataRows { table, batches, staged: Vec::new() })
+    }
+
+    fn attach(&self, rows: Vec<GoodRows>) -> Result<Vec<RecordBatch>, WayError> {
+        let digest = self.kept.as_ref().map(|kept| kept.digest.to_string()).unwrap_or_default();
+        let provenance = self.provenance(&digest);
+        rows.into_iter()
+            .filter(|rows| rows.batch.num_rows() > 0)
+            .map(|rows| {
+                let ids: Vec<RowId> = rows
+                    .keys
+                    .iter()
+                    .zip(&rows.ordinals)
+                    .map(|(key, &ordinal)| RowId { record_id: self.record_id(key), ordinal })
+                    .collect();
+                provenance
+                    .attach(&rows.batch, &self.compiled.schema, &ids, false)
+                    .map_err(|cause| self.rows_failed(cause))
+            })
+            .collect()
+    }
+
+    fn provenance<'b>(&'b self, digest: &'b str) -> Provenance<'b> {
+        Provenance {
+            entity: self.job.cell.entity.as_str(),
+            period: self.period,
+            observed_at: self.observed_at,
+            source_version: &self.compiled.source.version.0,
+            attempt: self.job.attempt,
+            response_digest: digest,
+        }
+    }
+
+    fn record_id(&self, key: &[u8; 16]) -> [u8; 16] {
+        let digest = self.kept.as_ref().map(|kept| kept.digest.0).unwrap_or_default();
+        self.compiled.record_id(&self.job.cell.entity, self.job.cell.period, key, &digest)
+    }
+
+    fn rows_failed(&self, cause: arrow::error::ArrowError) -> WayError {
+        crate::EngineError::Rows { table: self.compiled.source.table.clone(), cause }
+    }
+
+    /// Rows that say "gone": the key's columns as they were, the others null.
+    fn tombstones(&self, gone: &[KnownRow]) -> Result<RecordBatch, WayError> {
+        let declared = self.compiled.extractor.schema();
+        let key: BTreeSet<&str> =
+            self.compiled.source.expect.key.iter().map(String::as_str).collect();
+        let parts: Vec<RecordBatch> = gone.iter().map(|row| row.declared.clone()).collect();
+        let all = concat_batches(&declared, &parts).map_err(|cause| self.rows_failed(cause))?;
+        let columns: Vec<ArrayRef> = declared
+            .fields()
+            .iter()
+            .zip(all.columns())
+            .map(|(field, column)| {
+                if key.contains(field.name().as_str()) {
+                    Arc::clone(column)
+                } else {
+                    new_null_array(field.data_type(), all.num_rows())
+                }
+            })
+            .collect();
+        let batch = RecordBatch::try_new(Arc::clone(&declared), columns)
+            .map_err(|cause| self.rows_failed(cause))?;
+        let ids: Vec<RowId> = gone
+            .iter()
+            .map(|row| RowId { record_id: self.record_id(&row.key), ordinal: row.ordinal })
+            .collect();
+        let digest = self.kept.as_ref().map(|kept| kept.digest.to_string()).unwrap_or_default();
+        let provenance = self.provenance(&digest);
+        provenance
+            .attach(&batch, &self.compiled.schema, &ids, true)
+            .map_err(|cause| self.rows_failed(cause))
+    }
+
+    /// The newest row of each key that the table has of this cell, tombstones left out.
+    async fn known_rows(&self) -> Result<BTreeMap<[u8; 16], KnownRow>, WayError> {
+        let table = TableRef::Data(self.compiled.source.table.clone());
+        let equals = vec![
+            ("_entity".to_owned(), BTreeSet::from([self.job.cell.entity.to_string()])),
+            ("_period".to_owned(), BTreeSet::from([self.period.to_owned()])),
+        ];
+        let batches =
+            self.ways.lake.scan(&table, Scan { columns: None, equals, row_limit: None }).await?;
+        let mut known: BTreeMap<[u8; 16], KnownRow> = BTreeMap::new();
+        for batch in &batches {
+            for row in self.known_in(batch)? {
+                let newest = known.get(&row.key).is_none_or(|other| row.version > other.version);
+                if newest {
+                    known.insert(row.key, row);
+                }
+            }
+        }
+        known.retain(|_, row| !row.tombstone);
+        Ok(known)
+    }
+
+    fn known_in(&self, batch: &RecordBatch) -> Result<Vec<KnownRow>, WayError> {
+        let declared_schema = self.compiled.extractor.schema();
+        let columns: Vec<ArrayRef> = declared_schema
+            .fields()
+            .iter()
+            .map(|field| match batch.column_by_name(field.name()) {
+                Some(column) => Arc::clone(column),
+                None => new_null_array(field.data_type(), batch.num_rows()),
+            })
+            .collect();
+        let declared = RecordBatch::try_new(declared_schema, columns)
+            .map_err(|cause| self.rows_failed(cause))?;
+        let missing = || {
+            self.rows_failed(arrow::error::ArrowError::SchemaError(
+                "a provenance column is missing".into(),
+            ))
+        };
+        let column = |name| batch.column_by_name(name).ok_or_else(missing);
+        let observed_at = column("_observed_at")?
+            .as_primitive_opt::<TimestampMicrosecondType>()
+            .ok_or_else(missing)?
+            .clone();
+        let attempt =
+            column("_attempt")?.as_primitive_opt::<Int64Type>().ok_or_else(missing)?.clone();
+        let ordinals =
+            column("_ordinal")?.as_primitive_opt::<Int64Type>().ok_or_else(missing)?.clone();
+        let tombstone = column("_tombstone")?.as_boolean_opt().ok_or_else(missing)?.clone();
+        let numbers: Vec<u64> =
+            ordinals.iter().map(|ordinal| ordinal.unwrap_or(0).cast_unsigned()).collect();
+        let keys = self.compiled.validator.record_keys(
+            &declared,
+            &numbers,
+            self.job.cell.entity.as_str(),
+            self.period,
+        );
+        let hashes = validate::content_hash(&declared, &all_columns(&declared));
+        Ok((0..batch.num_rows())
+            .map(|row| KnownRow {
+                key: keys[row],
+                content: hashes[row],
+                ordinal: numbers[row],
+                version: (observed_at.value(row), attempt.value(row)),
+                tombstone: tombstone.is_valid(row) && tombstone.value(row),
+                declared: declared.slice(row, 1),
+                seen: false,
+            })
+            .collect())
+    }
+}
+
+pub(crate) fn all_columns(batch: &RecordBatch) -> Vec<usize> {
+    (0..batch.num_columns()).collect()
+}
+
+pub(crate) fn read_span(decoded: &Decoded, (start, end): (u64, u64)) -> String {
+    let end = end.min(start + QUARANTINED_RECORD_BYTES);
+    decoded
+        .slice(start..end)
+        .map_or_else(|_| String::new(), |bytes| String::from_utf8_lossy(&bytes).into_owned())
+}

@@ -1,0 +1,240 @@
+//! Micro-batches: from ended attempts to tables and state, exactly once.
+//!
+//! 1. The archive is flushed: the bytes of all attempts are durable.
+//! 2. Rows are staged as Parquet files that no reader sees.
+//! 3. The batch is *announced* in the state: which files belong to which table, what becomes of
+//!    which cell, which attempts it closes. From here on it will be finished, by whichever process.
+//! 4. Each table commits its files together with the batch's number; a table that has that number
+//!    already is skipped. Order: data, quarantine, ledger.
+//! 5. The batch is *settled*: the state takes the cells' rows and forgets the batch.
+//!
+//! A crash before 3 leaves staged files that nothing refers to and attempts that are asked again;
+//! a crash after 3 is finished at the next start, from the announcement alone.
+
+use crate::{
+    EngineError,
+    observation::Observation,
+    ports::Ports,
+    tables::{
+        AttemptRows, CellRows, QuarantineRows, attempts_schema, cells_schema, quarantine_schema,
+    },
+};
+use arrow::{array::RecordBatch, compute::concat_batches, datatypes::SchemaRef};
+use jiff::Timestamp;
+use lake::{LedgerTable, Maintenance, StagedFile, TableRef};
+use model::{AttemptId, SourceId, TableName};
+use serde::{Deserialize, Serialize};
+use state::{Batch, CellRow};
+use std::collections::BTreeMap;
+use tokio::time::Instant;
+
+/// How a table is asked whether it has a batch already.
+pub(crate) fn application(project_id: &str) -> String {
+    format!("tidewatch-{project_id}")
+}
+
+/// Which staged files go to which table, in the order of committing.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Commits {
+    tables: Vec<(TableRef, Vec<StagedFile>)>,
+}
+
+/// Ended attempts that are not committed yet.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) number: i64,
+    pub(crate) opened_at: Option<Instant>,
+    pub(crate) held_bytes: u64,
+    data: BTreeMap<(TableName, model::SourceVersion), DataPart>,
+    quarantine: BTreeMap<TableName, QuarantineRows>,
+    attempts: AttemptRows,
+    changes: CellRows,
+    cells: Vec<(SourceId, CellRow)>,
+    closed: Vec<AttemptId>,
+    observed_at_max: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+struct DataPart {
+    schema: SchemaRef,
+    batches: Vec<RecordBatch>,
+    staged: Vec<StagedFile>,
+}
+
+impl Pending {
+    pub(crate) fn new(number: i64) -> Self {
+        Self {
+            number,
+            opened_at: None,
+            held_bytes: 0,
+            data: BTreeMap::new(),
+            quarantine: BTreeMap::new(),
+            attempts: AttemptRows::new(),
+            changes: CellRows::new(),
+            cells: Vec::new(),
+            closed: Vec::new(),
+            observed_at_max: None,
+        }
+    }
+
+    pub(crate) fn attempts(&self) -> usize {
+        self.closed.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.closed.is_empty()
+    }
+
+    /// Takes an ended attempt with the row it makes of its cell, if it says anything about one.
+    pub(crate) fn push(
+        &mut self,
+        mut observation: Observation,
+        row: Option<(CellRow, Changed)>,
+        quarantine: &TableName,
+    ) {
+        self.opened_at.get_or_insert_with(Instant::now);
+        self.held_bytes += observation.held_bytes();
+        self.attempts.push(&observation);
+        self.closed.push(observation.attempt);
+        self.observed_at_max = self.observed_at_max.max(Some(observation.observed_at));
+        if !observation.quarantined.rows.is_empty() {
+            let rows =
+                self.quarantine.entry(quarantine.clone()).or_insert_with(QuarantineRows::new);
+            observation.quarantined.rows.iter().for_each(|row| rows.push(&observation, row));
+        }
+        let data = std::mem::take(&mut observation.data);
+        if let Some((table, schema)) = data.table {
+            let part = self
+                .data
+                .entry((table, observation.source_version.clone()))
+                .or_insert_with(|| DataPart { schema, batches: Vec::new(), staged: Vec::new() });
+            part.batches.extend(data.batches);
+            part.staged.extend(data.staged);
+        }
+        if let Some((row, changed)) = row {
+            if changed == Changed::Yes {
+                self.changes.push(&observation.cell.source, &row, observation.cost);
+            }
+            self.cells.push((observation.cell.source, row));
+        }
+    }
+}
+
+/// Whether the state or the cause of a cell changed, so that the ledger gets a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Changed {
+    Yes,
+    No,
+}
+
+/// Commits a batch; returns how many attempts it closed.
+pub(crate) async fn commit(
+    ports: &Ports,
+    project_id: &str,
+    pending: Pending,
+) -> Result<usize, EngineError> {
+    ports.archive.flush().await?;
+    let number = pending.number;
+    let attempts = pending.closed.len();
+    let (batch, commits) = announce_of(ports, pending).await?;
+    ports.state.announce(&batch).await?;
+    finish(ports, project_id, number, &commits).await?;
+    Ok(attempts)
+}
+
+/// Stages all rows and puts the announcement together.
+async fn announce_of(ports: &Ports, pending: Pending) -> Result<(Batch, Commits), EngineError> {
+    let mut commits = Commits::default();
+    for ((table, _), part) in pending.data {
+        let rows_failed = |cause| EngineError::Rows { table: table.clone(), cause };
+        let mut files = part.staged;
+        if !part.batches.is_empty() {
+            let rows = concat_batches(&part.schema, &part.batches).map_err(rows_failed)?;
+            drop(part.batches);
+            files.extend(stage(ports, &TableRef::Data(table.clone()), &part.schema, rows).await?);
+        }
+        commits.tables.push((TableRef::Data(table), files));
+    }
+    for (table, rows) in pending.quarantine {
+        let rows =
+            rows.finish().map_err(|cause| EngineError::Rows { table: table.clone(), cause })?;
+        let table = TableRef::Quarantine(table);
+        let files = stage(ports, &table, &quarantine_schema(), rows).await?;
+        commits.tables.push((table, files));
+    }
+    let ledger_failed =
+        |cause| EngineError::Task(format!("the ledger's rows do not fit its columns: {cause}"));
+    if pending.attempts.rows() > 0 {
+        let rows = pending.attempts.finish().map_err(ledger_failed)?;
+        let table = TableRef::Ledger(LedgerTable::Attempts);
+        let files = stage(ports, &table, &attempts_schema(), rows).await?;
+        commits.tables.push((table, files));
+    }
+    if pending.changes.rows() > 0 {
+        let rows = pending.changes.finish().map_err(ledger_failed)?;
+        let table = TableRef::Ledger(LedgerTable::Cells);
+        let files = stage(ports, &table, &cells_schema(), rows).await?;
+        commits.tables.push((table, files));
+    }
+    let encoded = postcard::to_stdvec(&commits).map_err(|error| EngineError::Batch {
+        number: pending.number,
+        message: error.to_string(),
+    })?;
+    let batch = Batch {
+        number: pending.number,
+        announced_at: ports.clock.now().wall,
+        observed_at_max: pending.observed_at_max,
+        commits: encoded,
+        cells: pending.cells,
+        attempts: pending.closed,
+    };
+    Ok((batch, commits))
+}
+
+async fn stage(
+    ports: &Ports,
+    table: &TableRef,
+    schema: &SchemaRef,
+    rows: RecordBatch,
+) -> Result<Vec<StagedFile>, EngineError> {
+    ports.lake.ensure(table, SchemaRef::clone(schema)).await?;
+    Ok(ports.lake.stage(table, vec![rows]).await?)
+}
+
+/// Steps 4 and 5; does again what a crashed process did only in part.
+pub(crate) async fn finish(
+    ports: &Ports,
+    project_id: &str,
+    number: i64,
+    commits: &Commits,
+) -> Result<(), EngineError> {
+    let application = application(project_id);
+    // Parts of one table (two versions of its source) are one commit: a table has a batch or not.
+    let mut tables: Vec<(&TableRef, Vec<StagedFile>)> = Vec::new();
+    for (table, files) in &commits.tables {
+        match tables.iter_mut().find(|(known, _)| *known == table) {
+            Some((_, known)) => known.extend(files.iter().cloned()),
+            None => tables.push((table, files.clone())),
+        }
+    }
+    for (table, files) in &tables {
+        if !files.is_empty() {
+            ports.lake.commit(table, &application, number, files).await?;
+        }
+    }
+    ports.state.settle(number).await?;
+    let now = ports.clock.now().wall;
+    for (table, _) in &tables {
+        // Upkeep is a kindness to readers: its failure loses nothing and is tried again.
+        if let Err(error) = ports.lake.maintain(table, now, &Maintenance::default()).await {
+            tracing::warn!(table = %table, error = %error, "table upkeep failed");
+        }
+    }
+    Ok(())
+}
+
+/// Reads an announcement back.
+pub(crate) fn commits_of(batch: &Batch) -> Result<Commits, EngineError> {
+    postcard::from_bytes(&batch.commits)
+        .map_err(|error| EngineError::Batch { number: batch.number, message: error.to_string() })
+}

@@ -1,0 +1,265 @@
+//! A source's definition, made ready to be walked many times.
+
+use crate::{EngineError, tables::data_schema};
+use arrow::datatypes::SchemaRef;
+use extract::Extractor;
+use fetch::{FetchLimits, FetchRequest};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use model::{AttemptId, Entity, Period, Validators};
+use plan::look::{LookPolicy, Revisit};
+use sha2::{Digest as _, Sha256};
+use source::{Auth, Source, TemplateError};
+use std::{path::Path, sync::Arc, time::Duration};
+use validate::Validator;
+
+/// Bodies up to this are held in memory; larger ones go through the spool folder.
+const MEMORY_LIMIT_BYTES: u64 = 1024 * 1024;
+const HEADER_LIMIT_BYTES: u64 = 64 * 1024;
+/// Secrets shorter than this are not looked for in answers: they would hit ordinary text.
+const SECRET_LENGTH_MIN: usize = 6;
+
+/// One version of one source, immutable, shared by the tasks that walk it.
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    pub(crate) source: Source,
+    pub(crate) extractor: Extractor,
+    pub(crate) validator: Validator,
+    /// Columns of the data table.
+    pub(crate) schema: SchemaRef,
+    pub(crate) limits: Arc<FetchLimits>,
+    pub(crate) policy: LookPolicy,
+    headers: Arc<HeaderMap>,
+    /// Looked for in answers, so that an echo does not carry them into archive and tables.
+    secrets: Vec<String>,
+}
+
+impl Compiled {
+    pub(crate) fn new(source: Source, spool: &Path, user_agent: &str) -> Result<Self, EngineError> {
+        let failed =
+            |message: String| EngineError::Definition { source_id: source.id.clone(), message };
+        let extractor =
+            Extractor::new(&source.extract).map_err(|error| failed(error.to_string()))?;
+        let validator = Validator::new(&source.expect, &extractor.schema())
+            .map_err(|error| failed(error.to_string()))?;
+        let mut secrets = Vec::new();
+        let headers = headers(&source, user_agent, &mut secrets).map_err(&failed)?;
+        secrets.retain(|secret| secret.len() >= SECRET_LENGTH_MIN);
+        let request = &source.request;
+        let limits = FetchLimits {
+            connect_timeout: duration(request.timeout_connect),
+            idle_timeout: duration(request.timeout_idle),
+            total_timeout: duration(request.timeout_total),
+            body_limit_bytes: request.body_limit_bytes,
+            decoded_limit_bytes: request.decoded_limit_bytes,
+            html_limit_bytes: request.html_limit_bytes,
+            memory_limit_bytes: MEMORY_LIMIT_BYTES,
+            header_limit_bytes: HEADER_LIMIT_BYTES,
+            redirects_max: request.redirects_max,
+            empty_status: request.empty_status.clone(),
+            spool_dir: spool.to_owned(),
+        };
+        let looks = &source.looks;
+        let policy = LookPolicy {
+            look_every: looks.look_every,
+            look_every_max: looks.look_every_max,
+            give_up_after: looks.give_up_after,
+            retry_first: looks.retry_first,
+            retry_max: looks.retry_max,
+            retries: looks.retries,
+            revisit: source
+                .revisit
+                .as_ref()
+                .map(|revisit| Revisit { every: revisit.every, until: revisit.until }),
+        };
+        Ok(Self {
+            schema: data_schema(&extractor.schema()),
+            extractor,
+            validator,
+            limits: Arc::new(limits),
+            policy,
+            headers: Arc::new(headers),
+            secrets,
+            source,
+        })
+    }
+
+    /// The request for one cell, conditional if `validators` are given.
+    pub(crate) fn request(
+        &self,
+        entity: &Entity,
+        period: &str,
+        validators: Option<Validators>,
+    ) -> Result<FetchRequest, TemplateError> {
+        let request = &self.source.request;
+        let body = request
+            .render_body(entity.as_str(), period)?
+            .map_or_else(bytes::Bytes::new, Into::into);
+        Ok(FetchRequest {
+            method: match request.method {
+                source::Method::Get => http::Method::GET,
+                source::Method::Post => http::Method::POST,
+            },
+            url: request.url.render_url(entity.as_str(), period)?,
+            headers: Arc::clone(&self.headers),
+            validators,
+            body,
+            limits: Arc::clone(&self.limits),
+            expects_json: true,
+        })
+    }
+
+    /// What a validator belongs to beside the archived body: the request and the definition.
+    pub(crate) fn request_hash(&self, request: &FetchRequest) -> u64 {
+        let mut hash = Sha256::new();
+        hash.update(request.method.as_str());
+        hash.update([0]);
+        hash.update(request.url.as_str());
+        hash.update([0]);
+        hash.update(&request.body);
+        hash.update(self.source.version.0.as_bytes());
+        let digest = hash.finalize();
+        u64::from_le_bytes(std::array::from_fn(|index| digest[index]))
+    }
+
+    /// Whether there is anything that an answer could give away.
+    pub(crate) fn has_secrets(&self) -> bool {
+        !self.secrets.is_empty()
+    }
+
+    /// Blanks out echoes of our secrets; returns whether there were any.
+    pub(crate) fn mask(&self, body: &mut [u8]) -> bool {
+        let mut found = false;
+        for secret in &self.secrets {
+            let mut from = 0;
+            while let Some(at) = memchr::memmem::find(&body[from..], secret.as_bytes()) {
+                let start = from + at;
+                body[start..start + secret.len()].fill(b'*');
+                from = start + secret.len();
+                found = true;
+            }
+        }
+        found
+    }
+
+    /// Whether a body has an echo of our secrets.
+    pub(crate) fn echoes_secret(&self, body: &[u8]) -> bool {
+        self.secrets.iter().any(|secret| memchr::memmem::find(body, secret.as_bytes()).is_some())
+    }
+
+    /// The hash that names one record in its table.
+    pub(crate) fn record_id(
+        &self,
+        entity: &Entity,
+        period: Period,
+        key: &[u8; 16],
+        response_digest: &[u8],
+    ) -> [u8; 16] {
+        let mut hash = Sha256::new();
+        hash.update(self.source.id.as_str());
+        hash.update([0]);
+        hash.update(entity.as_str());
+        hash.update([0]);
+        hash.update(period.to_string());
+        hash.update(key);
+        hash.update(response_digest);
+        hash.update(self.source.version.0.as_bytes());
+        let digest = hash.finalize();
+        std::array::from_fn(|index| digest[index])
+    }
+
+    /// A random-looking, repeatable fraction for the jitter of an attempt's back-off.
+    pub(crate) fn jitter(attempt: AttemptId) -> f64 {
+        let mixed = attempt.0.cast_unsigned().wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+fn duration(signed: jiff::SignedDuration) -> Duration {
+    Duration::try_from(signed).unwrap_or_default()
+}
+
+fn headers(
+    source: &Source,
+    user_agent: &str,
+    secrets: &mut Vec<String>,
+) -> Result<HeaderMap, String> {
+    let mut map = HeaderMap::new();
+    let value = |text: &str, secret: bool, name: &str| {
+        let mut value = HeaderValue::from_str(text).map_err(|_| {
+            format!("the value of header `{name}` has characters that a header cannot carry")
+        })?;
+        value.set_sensitive(secret);
+        Ok::<_, String>(value)
+    };
+    map.insert(http::header::USER_AGENT, value(user_agent, false, "User-Agent")?);
+    map.insert(http::header::ACCEPT, HeaderValue::from_static("application/json"));
+    map.insert(http::header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    for (name, text) in &source.request.headers {
+        let header = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| format!("`{name}` is not a header name"))?;
+        let resolved = text.resolve();
+        secrets.extend(text.parts().iter().filter_map(|part| match part {
+            source::Part::Reference { secret, .. } => Some(secret.reveal().to_owned()),
+            source::Part::Literal(_) => None,
+        }));
+        let sensitive = text.has_secret()
+            || header == http::header::AUTHORIZATION
+            || header == http::header::COOKIE;
+        map.insert(header, value(resolved.reveal(), sensitive, name)?);
+    }
+    match &source.request.auth {
+        None => {}
+        Some(Auth::Bearer(token)) => {
+            secrets.push(token.reveal().to_owned());
+            let text = format!("Bearer {}", token.reveal());
+            map.insert(http::header::AUTHORIZATION, value(&text, true, "Authorization")?);
+        }
+        Some(Auth::Basic { user, password }) => {
+            let encoded = base64(format!("{}:{}", user.reveal(), password.reveal()).as_bytes());
+            secrets.extend([password.reveal().to_owned(), encoded.clone()]);
+            map.insert(
+                http::header::AUTHORIZATION,
+                value(&format!("Basic {encoded}"), true, "Authorization")?,
+            );
+        }
+    }
+    Ok(map)
+}
+
+/// RFC 4648, section 4: for the one place that needs it.
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let group = chunk.iter().fold(0_u32, |group, byte| group << 8 | u32::from(*byte))
+            << (8 * (3 - chunk.len()));
+        for place in 0..4 {
+            let sextet = (group >> (18 - 6 * place)) & 63;
+            text.push(if place <= chunk.len() {
+                char::from(ALPHABET[sextet as usize])
+            } else {
+                '='
+            });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::base64;
+
+    #[test]
+    fn base64_matches_the_vectors_of_its_standard() {
+        for (plain, encoded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(base64(plain.as_bytes()), encoded);
+        }
+    }
+}

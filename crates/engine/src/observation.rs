@@ -1,0 +1,125 @@
+//! What one attempt brought back: the message from a task on the way to the engine's loop.
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use env::Moment;
+use jiff::Timestamp;
+use lake::StagedFile;
+use model::{AttemptId, CellKey, Money, Outcome, SourceVersion, TableName, grid::CellOrdinal};
+use state::Evidence;
+use std::time::Duration;
+
+/// One ended attempt, with everything that is to be committed and accounted.
+#[derive(Debug)]
+pub struct Observation {
+    pub(crate) ordinal: CellOrdinal,
+    /// The cell that was asked for.
+    pub cell: CellKey,
+    /// The attempt's number.
+    pub attempt: AttemptId,
+    /// When money was reserved for it.
+    pub planned_at: Timestamp,
+    /// The priority's word.
+    pub priority: &'static str,
+    /// What it cost.
+    pub cost: Money,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The evidence for the outcome in one line, without secrets.
+    pub detail: String,
+    /// What the server asked us to wait.
+    pub retry_after: Option<Duration>,
+    /// The definition it was made with.
+    pub source_version: SourceVersion,
+    /// When the answer was complete; never before an earlier observation.
+    pub observed_at: Timestamp,
+    /// Figures of the exchange.
+    pub facts: Facts,
+    /// What can be asked with next time, and where the bytes are.
+    pub evidence: Option<Evidence>,
+    /// Whether the answer says that nothing changed since the cell's last complete observation.
+    pub unchanged: bool,
+    /// Records the cell has by this answer; of an unchanged one, those it had.
+    pub records: u64,
+    /// A hash over all records of the cell, whatever their order.
+    pub records_hash: Option<[u8; 16]>,
+    /// Rows for the data table.
+    pub data: DataRows,
+    /// Rows for the quarantine table.
+    pub quarantined: QuarantinedRows,
+}
+
+/// Figures of one exchange.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// When the request left, by the time of day.
+    pub at: Timestamp,
+    /// When the request left, by both clocks.
+    pub sent_at: Moment,
+    /// The address asked last, redacted.
+    pub url: String,
+    /// The status, if there was an answer.
+    pub status: Option<u16>,
+    /// Redirects followed.
+    pub redirects: u32,
+    /// Bytes of the body as received.
+    pub received_bytes: u64,
+    /// From sending to the first byte.
+    pub first_byte: Option<Duration>,
+    /// From sending to the last byte.
+    pub elapsed: Duration,
+}
+
+/// Rows for one data table.
+#[derive(Debug, Default)]
+pub struct DataRows {
+    /// The table and its columns, if there are any rows.
+    pub table: Option<(TableName, SchemaRef)>,
+    /// Rows held in memory.
+    pub batches: Vec<RecordBatch>,
+    /// Rows of large answers, already staged.
+    pub staged: Vec<StagedFile>,
+}
+
+/// One record that is held back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantined {
+    /// The record's number in the body.
+    pub ordinal: u64,
+    /// Which check it failed, or `extract`.
+    pub check: String,
+    /// What was found.
+    pub reason: String,
+    /// The record's own text, cut at 64 KiB.
+    pub record: String,
+}
+
+/// The most records of one answer that are kept in quarantine; the rest are counted, and the bytes
+/// of all of them are in the archive.
+pub(crate) const QUARANTINE_ROWS_MAX: usize = 10_000;
+
+/// Records that are held back.
+#[derive(Debug, Default)]
+pub struct QuarantinedRows {
+    /// The first ones.
+    pub rows: Vec<Quarantined>,
+    /// All of them, counted.
+    pub total: u64,
+}
+
+impl QuarantinedRows {
+    pub(crate) fn push(&mut self, row: Quarantined) {
+        self.total += 1;
+        if self.rows.len() < QUARANTINE_ROWS_MAX {
+            self.rows.push(row);
+        }
+    }
+}
+
+impl Observation {
+    /// Bytes this observation holds in memory until it is committed, roughly.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        let rows: usize = self.data.batches.iter().map(RecordBatch::get_array_memory_size).sum();
+        let held_back: usize = self.quarantined.rows.iter().map(|row| row.record.len() + 128).sum();
+        (rows + held_back + 512) as u64
+    }
+}

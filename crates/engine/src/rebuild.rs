@@ -1,0 +1,376 @@
+//! State from the ledger tables, for when the state file is lost.
+//!
+//! What only the state knew is gone: pauses, wishes for backfills, budgets reserved and never sent.
+//! What the tables know comes back: each cell's state and evidence, what was spent on which day,
+//! and from where attempts are numbered on.
+
+use crate::EngineError;
+use arrow::{
+    array::{Array, AsArray, RecordBatch},
+    datatypes::{DataType, Decimal128Type, Int64Type, TimestampMicrosecondType},
+};
+use futures::future::BoxFuture;
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use lake::{Lake, LedgerTable, Scan, TableRef};
+use model::{
+    AttemptId, Cause, CellState, Entity, Money, Outcome, Period, SourceId, SourceVersion,
+    Validators,
+};
+use source::Source;
+use state::{CellRow, Evidence, Rebuilt, SourceRow, SpendRow};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+type CellId = (SourceId, Entity, Period);
+
+/// What the ledger tables say the state must be. `now` stamps the sources' rows.
+pub fn rebuild<'a>(
+    lake: &'a dyn Lake,
+    sources: &'a [Source],
+    now: Timestamp,
+) -> BoxFuture<'a, Result<Rebuilt, EngineError>> {
+    Box::pin(async move {
+        let mut books = Books::default();
+        let attempts = read(lake, TableRef::Ledger(LedgerTable::Attempts), ATTEMPT_COLUMNS).await?;
+        attempts.iter().try_for_each(|batch| books.take_attempts(batch))?;
+        let cells = read(lake, TableRef::Ledger(LedgerTable::Cells), CELL_COLUMNS).await?;
+        cells.iter().try_for_each(|batch| books.take_cells(batch))?;
+        for source in sources {
+            let rows = read(lake, TableRef::Data(source.table.clone()), DATA_COLUMNS).await?;
+            rows.iter().try_for_each(|batch| books.take_records(source, batch))?;
+        }
+        Ok(books.close(sources, now))
+    })
+}
+
+const ATTEMPT_COLUMNS: &[&str] = &[
+    "source",
+    "entity",
+    "period",
+    "attempt",
+    "planned_at",
+    "outcome",
+    "cost",
+    "source_version",
+    "response_digest",
+    "archive",
+    "etag",
+    "last_modified",
+    "request_hash",
+];
+const CELL_COLUMNS: &[&str] = &[
+    "source",
+    "entity",
+    "period",
+    "at",
+    "state",
+    "cause",
+    "outcome",
+    "attempt",
+    "records",
+    "quarantined",
+    "observed_at",
+    "next_look_at",
+    "records_hash",
+];
+const DATA_COLUMNS: &[&str] = &["_entity", "_period", "_attempt", "_observed_at", "_tombstone"];
+
+async fn read(
+    lake: &dyn Lake,
+    table: TableRef,
+    columns: &[&str],
+) -> Result<Vec<RecordBatch>, EngineError> {
+    let columns = columns.iter().map(|name| (*name).to_owned()).collect();
+    Ok(lake.scan(&table, Scan { columns: Some(columns), ..Scan::default() }).await?)
+}
+
+#[derive(Debug, Default)]
+struct Books {
+    attempts: BTreeSet<i64>,
+    looks: BTreeMap<CellId, Looks>,
+    cells: BTreeMap<CellId, CellRow>,
+    records: BTreeMap<CellId, (i64, Timestamp, u64)>,
+    spend: BTreeMap<(SourceId, Date), (u64, Money)>,
+    observed_at_max: Option<Timestamp>,
+}
+
+#[derive(Debug, Default)]
+struct Looks {
+    count: u32,
+    failures: u32,
+    complete: bool,
+    last: i64,
+    evidence: Option<(i64, Evidence)>,
+}
+
+/// Readers of one batch's columns.
+struct Columns<'a>(&'a RecordBatch);
+
+impl Columns<'_> {
+    fn column(&self, name: &str) -> Result<&dyn Array, EngineError> {
+        self.0
+            .column_by_name(name)
+            .map(AsRef::as_ref)
+            .ok_or_else(|| EngineError::Task(format!("a ledger table lacks the column `{name}`")))
+    }
+
+    fn text(&self, name: &str, row: usize) -> Result<Option<&str>, EngineError> {
+        let column = self.column(name)?;
+        let texts = column.as_string_opt::<i32>().ok_or_else(|| wrong(name, column.data_type()))?;
+        Ok(texts.is_valid(row).then(|| texts.value(row)))
+    }
+
+    fn number(&self, name: &str, row: usize) -> Result<i64, EngineError> {
+        let column = self.column(name)?;
+        let numbers = column
+            .as_primitive_opt::<Int64Type>()
+            .ok_or_else(|| wrong(name, column.data_type()))?;
+        Ok(if numbers.is_valid(row) { numbers.value(row) } else { 0 })
+    }
+
+    fn time(&self, name: &str, row: usize) -> Result<Option<Timestamp>, EngineError> {
+        let column = self.column(name)?;
+        let times = column
+            .as_primitive_opt::<TimestampMicrosecondType>()
+            .ok_or_else(|| wrong(name, column.data_type()))?;
+        Ok(times
+            .is_valid(row)
+            .then(|| Timestamp::from_microsecond(times.value(row)).ok())
+            .flatten())
+    }
+
+    /// The cell of a row; `None` for rows that no present rule would write.
+    fn cell(&self, row: usize) -> Result<Option<CellId>, EngineError> {
+        let parsed = (|| {
+            let source = SourceId::parse(self.text("source", row).ok()??).ok()?;
+            let entity = Entity::parse(self.text("entity", row).ok()??).ok()?;
+            let period = Period::parse(self.text("period", row).ok()??).ok()?;
+            Some((source, entity, period))
+        })();
+        self.column("source")?;
+        Ok(parsed)
+    }
+}
+
+fn wrong(name: &str, found: &DataType) -> EngineError {
+    EngineError::Task(format!("column `{name}` of a table has the unexpected type {found}"))
+}
+
+impl Books {
+    fn take_attempts(&mut self, batch: &RecordBatch) -> Result<(), EngineError> {
+        let columns = Columns(batch);
+        let cost = columns.column("cost")?;
+        let cost = cost
+            .as_primitive_opt::<Decimal128Type>()
+            .ok_or_else(|| wrong("cost", cost.data_type()))?;
+        for row in 0..batch.num_rows() {
+            let Some(cell) = columns.cell(row)? else { continue };
+            let attempt = columns.number("attempt", row)?;
+            self.attempts.insert(attempt);
+            let outcome = columns
+                .text("outcome", row)?
+                .and_then(Outcome::parse)
+                .unwrap_or(Outcome::TransportError);
+            if let Some(at) = columns.time("planned_at", row)?
+                && outcome != Outcome::Skipped
+            {
+                let day = at.to_zoned(TimeZone::UTC).date();
+                let spent = self.spend.entry((cell.0.clone(), day)).or_default();
+                spent.0 += 1;
+                spent.1 += Money { micros: i64::try_from(cost.value(row)).unwrap_or(i64::MAX) };
+            }
+            let evidence = Self::evidence(&columns, row)?;
+            let looks = self.looks.entry(cell).or_default();
+            looks.count += 1;
+            if attempt > looks.last {
+                looks.last = attempt;
+                looks.failures =
+                    if outcome.is_complete_observation() { 0 } else { looks.failures + 1 };
+            }
+            looks.complete |= outcome.is_complete_observation();
+            if let Some(evidence) = evidence
+                && outcome.is_complete_observation()
+                && looks.evidence.as_ref().is_none_or(|(known, _)| attempt > *known)
+            {
+                looks.evidence = Some((attempt, evidence));
+            }
+        }
+        Ok(())
+    }
+
+    fn evidence(columns: &Columns<'_>, row: usize) -> Result<Option<Evidence>, EngineError> {
+        let digest = columns.text("response_digest", row)?.and_then(|text| text.parse().ok());
+        let (Some(digest), Some(archive)) = (digest, columns.text("archive", row)?) else {
+            return Ok(None);
+        };
+        Ok(Some(Evidence {
+            validators: Validators {
+                etag: columns.text("etag", row)?.map(str::to_owned),
+                last_modified: columns.text("last_modified", row)?.map(str::to_owned),
+            },
+            request_hash: columns.number("request_hash", row)?.cast_unsigned(),
+            source_version: SourceVersion(Arc::from(
+                columns.text("source_version", row)?.unwrap_or_default(),
+            )),
+            digest,
+            archive: archive.to_owned(),
+        }))
+    }
+
+    fn take_cells(&mut self, batch: &RecordBatch) -> Result<(), EngineError> {
+        let columns = Columns(batch);
+        for row in 0..batch.num_rows() {
+            let Some(cell) = columns.cell(row)? else { continue };
+            let at = columns.time("at", row)?.unwrap_or(Timestamp::UNIX_EPOCH);
+            let attempt = AttemptId(columns.number("attempt", row)?);
+            if self
+                .cells
+                .get(&cell)
+                .is_some_and(|known| (known.last_attempt, known.updated_at) > (attempt, at))
+            {
+                continue;
+            }
+            let outcome = columns.text("outcome", row)?.and_then(Outcome::parse);
+            let cause =
+                columns.text("cause", row)?.and_then(Cause::parse).unwrap_or(Cause::Unexplained);
+            let next_look_at = columns.time("next_look_at", row)?;
+            let state = match columns.text("state", row)?.unwrap_or_default() {
+                "present" => CellState::Present,
+                "absent" => CellState::Absent { cause },
+                "held" => CellState::Held,
+                "given_up" => CellState::GivenUp { cause },
+                _ => CellState::Waiting {
+                    next_look_at: next_look_at.unwrap_or(at),
+                    last_outcome: outcome.unwrap_or(Outcome::EmptyUnproven),
+                },
+            };
+            let observed_at = columns.time("observed_at", row)?;
+            self.observed_at_max = self.observed_at_max.max(observed_at);
+            let known = CellRow {
+                entity: cell.1.clone(),
+                period: cell.2,
+                state,
+                outcome,
+                looks: 0,
+                failures: 0,
+                complete_since_due: false,
+                records: columns.number("records", row)?.cast_unsigned(),
+                quarantined: columns.number("quarantined", row)?.cast_unsigned(),
+                observed_at,
+                next_look_at: match state {
+                    CellState::Waiting { next_look_at, .. } => Some(next_look_at),
+                    _ => next_look_at,
+                },
+                last_attempt: attempt,
+                evidence: None,
+                records_hash: columns.text("records_hash", row)?.and_then(unhex),
+                updated_at: at,
+            };
+            self.cells.insert(cell, known);
+        }
+        Ok(())
+    }
+
+    /// Records whose attempt never reached the ledger: their batch was cut off half way and its
+    /// announcement was lost with the state. They are there, so their cells are present.
+    fn take_records(&mut self, source: &Source, batch: &RecordBatch) -> Result<(), EngineError> {
+        let columns = Columns(batch);
+        let tombstones = columns.column("_tombstone")?;
+        let tombstones = tombstones
+            .as_boolean_opt()
+            .ok_or_else(|| wrong("_tombstone", tombstones.data_type()))?;
+        for row in 0..batch.num_rows() {
+            let observed_at = columns.time("_observed_at", row)?.unwrap_or(Timestamp::UNIX_EPOCH);
+            self.observed_at_max = self.observed_at_max.max(Some(observed_at));
+            let attempt = columns.number("_attempt", row)?;
+            if self.attempts.contains(&attempt)
+                || (tombstones.is_valid(row) && tombstones.value(row))
+            {
+                continue;
+            }
+            let entity = columns.text("_entity", row)?.and_then(|text| Entity::parse(text).ok());
+            let period = columns.text("_period", row)?.and_then(|text| Period::parse(text).ok());
+            if let (Some(entity), Some(period)) = (entity, period) {
+                let known = self.records.entry((source.id.clone(), entity, period)).or_insert((
+                    attempt,
+                    observed_at,
+                    0,
+                ));
+                known.2 += 1;
+                (known.0, known.1) = (known.0.max(attempt), known.1.max(observed_at));
+            }
+        }
+        Ok(())
+    }
+
+    fn close(mut self, sources: &[Source], now: Timestamp) -> Rebuilt {
+        for (cell, (attempt, observed_at, records)) in std::mem::take(&mut self.records) {
+            let row = CellRow {
+                entity: cell.1.clone(),
+                period: cell.2,
+                state: CellState::Present,
+                outcome: Some(Outcome::Ok),
+                looks: 0,
+                failures: 0,
+                complete_since_due: true,
+                records,
+                quarantined: 0,
+                observed_at: Some(observed_at),
+                next_look_at: None,
+                last_attempt: AttemptId(attempt),
+                evidence: None,
+                records_hash: None,
+                updated_at: observed_at,
+            };
+            self.attempts.insert(attempt);
+            self.cells.insert(cell, row);
+        }
+        for (cell, row) in &mut self.cells {
+            if let Some(looks) = self.looks.remove(cell) {
+                row.looks = looks.count;
+                row.failures = looks.failures;
+                row.complete_since_due |= looks.complete;
+                row.last_attempt = row.last_attempt.max(AttemptId(looks.last));
+                row.evidence = looks.evidence.map(|(_, evidence)| evidence);
+            }
+        }
+        let first_day = |id: &SourceId| {
+            self.cells.keys().filter(|cell| cell.0 == *id).filter_map(|cell| cell.2.date()).min()
+        };
+        Rebuilt {
+            sources: sources
+                .iter()
+                .map(|source| SourceRow {
+                    source: source.id.clone(),
+                    from: source.from.or_else(|| first_day(&source.id)),
+                    paused: false,
+                    entities_seen: source.entities.len() as u64,
+                    version: source.version.clone(),
+                    updated_at: now,
+                })
+                .collect(),
+            next_attempt: self.attempts.last().copied().unwrap_or(0) + 1,
+            next_batch: 1,
+            observed_at_max: self.observed_at_max,
+            spend: self
+                .spend
+                .into_iter()
+                .map(|((source, day), (requests, spent))| SpendRow { source, day, requests, spent })
+                .collect(),
+            cells: self.cells.into_iter().map(|(cell, row)| (cell.0, row)).collect(),
+        }
+    }
+}
+
+fn unhex(text: &str) -> Option<[u8; 16]> {
+    let mut bytes = [0; 16];
+    if text.len() != 32 || !text.is_ascii() {
+        return None;
+    }
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[index * 2..index * 2 + 2], 16).ok()?;
+    }
+    Some(bytes)
+}

@@ -1,0 +1,570 @@
+//! The loop: plans, sends, accounts, commits.
+//!
+//! One task owns all decisions, so that none of them races another; requests and commits run
+//! beside it and report by messages. Nothing here waits for a single request.
+
+use crate::{
+    EngineError,
+    book::{next_row, pace_observation},
+    commit::{Changed, Pending, commit},
+    observation::Observation,
+    ports::{Control, Event, Mode, Options, Ports, Progress, Watchers},
+    recover::recover,
+    runtime::Runtime,
+    tables::state_cause,
+    way::{Job, WayError, Ways, walk},
+};
+use env::{Idle, Moment};
+use futures::FutureExt;
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use model::{Outcome, SourceId};
+use pace::{Pace, Permit};
+use plan::agenda::Due;
+use source::Source;
+use state::{BudgetScope, Granted, Reserve, StateError};
+use std::{
+    collections::BTreeMap,
+    panic::AssertUnwindSafe,
+    sync::{Arc, atomic::AtomicI64},
+    time::Duration,
+};
+use tokio::sync::mpsc;
+
+/// The longest sleep: a step of the wall clock is noticed at the latest after this.
+const SLEEP_MAX: Duration = Duration::from_hours(1);
+/// Messages worked off at once.
+const MESSAGES_AT_ONCE: usize = 256;
+/// Requests sent before messages are looked at again.
+const SENT_AT_ONCE: usize = 256;
+
+/// What an engine did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Attempts that ended.
+    pub requests: u64,
+    /// Records accepted.
+    pub records: u64,
+    /// Records held in quarantine.
+    pub quarantined: u64,
+    /// Batches committed.
+    pub batches: u64,
+    /// Attempts that a former engine left behind unaccounted.
+    pub interrupted: usize,
+    /// Announced batches that a former engine left behind and this one finished.
+    pub finished_batches: usize,
+    /// Due cells that were not asked for because a budget is spent.
+    pub unasked_for_budget: u64,
+    /// Cells whose last answer in this run was a refusal or a failure.
+    pub refused: u64,
+}
+
+impl Summary {
+    /// Whether due work was left undone.
+    pub fn left_undone(&self) -> bool {
+        self.unasked_for_budget + self.refused > 0
+    }
+}
+
+enum Message {
+    Ended { source: SourceId, result: Box<Result<Observation, WayError>> },
+    Reserved { source: SourceId, due: Vec<Due>, at: Timestamp, result: Result<Granted, StateError> },
+    Committed { number: i64, result: Result<usize, EngineError> },
+}
+
+/// See the module.
+pub struct Engine {
+    pub(crate) ports: Ports,
+    pub(crate) options: Options,
+    pub(crate) watchers: Watchers,
+    pub(crate) ways: Arc<Ways>,
+    pub(crate) project_id: String,
+    pub(crate) sources: BTreeMap<SourceId, Runtime>,
+    pub(crate) pending: Pending,
+    pub(crate) committing: bool,
+    pub(crate) settled_through: i64,
+    pub(crate) in_flight: usize,
+    pub(crate) reserving: usize,
+    pub(crate) flush_wanted: bool,
+    pub(crate) draining: bool,
+    pub(crate) progress: Progress,
+    pub(crate) summary: Summary,
+    sender: mpsc::UnboundedSender<Message>,
+    messages: mpsc::UnboundedReceiver<Message>,
+    /// The source that is served first, so that none is always last.
+    pub(crate) turn: usize,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("sources", &self.sources.keys())
+            .field("in_flight", &self.in_flight)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Opens an engine: finishes what a former one left behind, then plans from the state.
+    ///
+    /// The caller holds the project's lock.
+    ///
+    /// # Errors
+    /// A port fails, a definition cannot be run, or a list of entities lost most of its lines.
+    pub fn open(
+        ports: Ports,
+        options: Options,
+        watchers: Watchers,
+        sources: Vec<Source>,
+    ) -> futures::future::BoxFuture<'static, Result<Self, EngineError>> {
+        Box::pin(Self::open_inner(ports, options, watchers, sources))
+    }
+
+    async fn open_inner(
+        ports: Ports,
+        options: Options,
+        watchers: Watchers,
+        sources: Vec<Source>,
+    ) -> Result<Self, EngineError> {
+        let (project, recovered) = Box::pin(recover(&ports)).await?;
+        if recovered.batches + recovered.interrupted > 0 {
+            tracing::info!(
+                batches = recovered.batches,
+                interrupted = recovered.interrupted,
+                orphans = recovered.orphans,
+                "finished what the last engine left behind"
+            );
+        }
+        let now = ports.clock.now();
+        let mut runtimes = BTreeMap::new();
+        for source in sources {
+            if options.only.is_empty() || options.only.contains(&source.id) {
+                let id = source.id.clone();
+                runtimes.insert(id, Runtime::open(source, &*ports.state, &options, now).await?);
+            }
+        }
+        let observed_at_max = project.observed_at_max.map_or(i64::MIN, Timestamp::as_microsecond);
+        let ways = Arc::new(Ways {
+            clock: Arc::clone(&ports.clock),
+            transport: Arc::clone(&ports.transport),
+            archive: Arc::clone(&ports.archive),
+            lake: Arc::clone(&ports.lake),
+            observed_at_max: AtomicI64::new(observed_at_max),
+        });
+        let (sender, messages) = mpsc::unbounded_channel();
+        Ok(Self {
+            ways,
+            project_id: project.project_id,
+            sources: runtimes,
+            pending: Pending::new(project.next_batch),
+            committing: false,
+            settled_through: project.next_batch - 1,
+            in_flight: 0,
+            reserving: 0,
+            flush_wanted: false,
+            draining: false,
+            progress: Progress::default(),
+            summary: Summary {
+                interrupted: recovered.interrupted,
+                finished_batches: recovered.batches,
+                ..Summary::default()
+            },
+            sender,
+            messages,
+            turn: 0,
+            ports,
+            options,
+            watchers,
+        })
+    }
+
+    /// Runs until its mode says that it is done, or until it is told to drain.
+    ///
+    /// # Errors
+    /// A port refuses to take what must not be lost. Everything announced is finished by the next
+    /// engine; everything else is asked again.
+    pub fn run(
+        mut self,
+        mut control: mpsc::Receiver<Control>,
+    ) -> futures::future::BoxFuture<'static, Result<Summary, EngineError>> {
+        Box::pin(async move {
+            let result = self.run_inner(&mut control).await;
+            self.publish();
+            result
+        })
+    }
+
+    async fn run_inner(
+        &mut self,
+        control: &mut mpsc::Receiver<Control>,
+    ) -> Result<Summary, EngineError> {
+        let mut inbox = Vec::with_capacity(MESSAGES_AT_ONCE);
+        let mut control_open = true;
+        loop {
+            let now = self.ports.clock.now();
+            let pace_wake = if self.draining { None } else { self.dispatch(now) };
+            self.commit_if_ready();
+            self.publish();
+            if self.is_done(now) {
+                break;
+            }
+            let idle = self.in_flight == 0 && self.reserving == 0;
+            let wake = self.wake(now, pace_wake);
+            let clock = Arc::clone(&self.ports.clock);
+            let deadline = self.commit_deadline();
+            tokio::select! {
+                biased;
+                count = self.messages.recv_many(&mut inbox, MESSAGES_AT_ONCE) => {
+                    debug_assert!(count > 0, "the engine holds a sender itself");
+                    for message in inbox.drain(..) {
+                        self.take(message)?;
+                    }
+                }
+                wish = control.recv(), if control_open => match wish {
+                    Some(wish) => self.wish(wish).await?,
+                    None => control_open = false,
+                },
+                () = sleep_until(deadline), if deadline.is_some() => self.flush_wanted = true,
+                () = clock.sleep_until(wake.unwrap_or(now.monotonic), if idle { Idle::Yes } else { Idle::No }),
+                    if wake.is_some() => {}
+            }
+        }
+        self.summary.unasked_for_budget = self.unasked_for_budget();
+        self.summary.refused =
+            self.sources.values().map(|source| source.refused.len() as u64).sum();
+        Ok(self.summary)
+    }
+
+    /// Sends what may be sent; returns the earliest monotonic time at which a pace allows more.
+    fn dispatch(&mut self, now: Moment) -> Option<Duration> {
+        let mut wake: Option<Duration> = None;
+        let count = self.sources.len();
+        self.turn = (self.turn + 1) % count.max(1);
+        let order: Vec<SourceId> =
+            self.sources.keys().cycle().skip(self.turn).take(count).cloned().collect();
+        for id in order {
+            let full = self.is_full();
+            let Some(source) = self.sources.get_mut(&id) else { continue };
+            source.extend(now.wall);
+            if source.paused() {
+                continue;
+            }
+            if !full {
+                self.reserve(&id, now);
+            }
+            if let Some(at) = self.send(&id, now) {
+                wake = Some(wake.map_or(at, |earlier| earlier.min(at)));
+            }
+        }
+        wake
+    }
+
+    /// Asks the state for money for the next cells of a source, beside the loop.
+    fn reserve(&mut self, id: &SourceId, now: Moment) {
+        let settled_through = self.settled_through;
+        let Some(source) = self.sources.get_mut(id) else { return };
+        let low = source.ready.len() * 2 < source.reserve_chunk();
+        if source.reserving || !low || source.spent_until.is_some_and(|until| now.wall < until) {
+            return;
+        }
+        source.spent_until = None;
+        let (due, unsettled) = source.take_due(now.wall, settled_through);
+        self.flush_wanted |= unsettled;
+        if due.is_empty() {
+            return;
+        }
+        let cells = due
+            .iter()
+            .filter_map(|due| source.cell(due.ordinal))
+            .map(|cell| (cell.entity, cell.period))
+            .collect();
+        let request = Reserve {
+            source: id.clone(),
+            cells,
+            cost_each: source.cost(),
+            at: now.wall,
+            source_limit_per_day: source.compiled.source.budget_per_day,
+            project_limit_per_day: self.options.budget_per_day,
+        };
+        source.reserving = true;
+        self.reserving += 1;
+        let (state, sender, id) = (Arc::clone(&self.ports.state), self.sender.clone(), id.clone());
+        tokio::spawn(async move {
+            let result = state.reserve(&request).await;
+            // The loop outlives its tasks, or does not care any more.
+            let _ = sender.send(Message::Reserved { source: id, due, at: request.at, result });
+        });
+    }
+
+    fn send(&mut self, id: &SourceId, now: Moment) -> Option<Duration> {
+        for _ in 0..SENT_AT_ONCE {
+            if self.is_full() {
+                return None;
+            }
+            let source = self.sources.get_mut(id)?;
+            if source.ready.is_empty() {
+                return None;
+            }
+            match source.pace.permit(now) {
+                Permit::Now => {}
+                Permit::At(at) => return Some(at),
+                Permit::WhenFreed => return None,
+            }
+            let job = source.ready.pop_front()?;
+            source.pace.sent(now);
+            self.spawn(job, now);
+        }
+        // More may leave at once, after the messages were looked at.
+        Some(now.monotonic)
+    }
+
+    fn spawn(&mut self, job: Job, now: Moment) {
+        self.in_flight += 1;
+        let id = job.cell.source.clone();
+        self.tell(|| Event::Sent { at: now.wall, source: id.clone(), attempt: job.attempt });
+        let (ways, sender) = (Arc::clone(&self.ways), self.sender.clone());
+        tokio::spawn(async move {
+            let walked = AssertUnwindSafe(walk(&ways, job)).catch_unwind().await;
+            let result = walked.unwrap_or_else(|_| {
+                Err(EngineError::Task(format!("walking a cell of `{id}` panicked")))
+            });
+            let _ = sender.send(Message::Ended { source: id, result: Box::new(result) });
+        });
+    }
+
+    /// Whether so much waits for its commit that nothing more may be sent.
+    fn is_full(&self) -> bool {
+        self.in_flight >= self.options.in_flight_max
+            || self.pending.attempts() + self.in_flight >= self.options.commit_rows * 2
+            || self.pending.held_bytes >= self.options.commit_bytes * 2
+    }
+
+    fn take(&mut self, message: Message) -> Result<(), EngineError> {
+        match message {
+            Message::Ended { source, result } => {
+                self.in_flight -= 1;
+                let observation = (*result)?;
+                self.account(&source, observation);
+                Ok(())
+            }
+            Message::Reserved { source, due, at, result } => {
+                self.reserving -= 1;
+                self.reserved(&source, &due, at, result?);
+                Ok(())
+            }
+            Message::Committed { number, result } => {
+                let attempts = result?;
+                self.committing = false;
+                self.settled_through = number;
+                self.summary.batches += 1;
+                self.tell(|| Event::Settled { number, attempts });
+                Ok(())
+            }
+        }
+    }
+
+    fn reserved(&mut self, id: &SourceId, due: &[Due], at: Timestamp, granted: Granted) {
+        let Some(source) = self.sources.get_mut(id) else { return };
+        source.reserving = false;
+        let (sent, kept) = due.split_at(granted.granted.min(due.len()));
+        source.make_ready(sent, granted.first, at);
+        source.put_back(kept);
+        if let Some(scope) = granted.exhausted {
+            let tomorrow = at
+                .to_zoned(TimeZone::UTC)
+                .start_of_day()
+                .and_then(|day| day.checked_add(jiff::Span::new().days(1)))
+                .map_or(Timestamp::MAX, |day| day.timestamp());
+            source.spent_until = Some(tomorrow);
+            let budget = match scope {
+                BudgetScope::Source => "the source's",
+                BudgetScope::Project => "the project's",
+            };
+            tracing::warn!(source = %id, until = %tomorrow, budget, "the day's budget is spent");
+        }
+    }
+
+    /// account: the cell's row and its next look, from the evidence of one attempt.
+    fn account(&mut self, id: &SourceId, observation: Observation) {
+        let now = self.ports.clock.now();
+        self.summary.requests += 1;
+        self.summary.quarantined += observation.quarantined.total;
+        if !observation.unchanged {
+            self.summary.records += observation.records;
+        }
+        let number = self.pending.number;
+        let Some(source) = self.sources.get_mut(id) else {
+            // The source was taken away while its request was under way.
+            let table = model::TableName::parse(id.as_str());
+            if let Ok(table) = table {
+                self.pending.push(observation, None, &table);
+            }
+            return;
+        };
+        if observation.outcome == Outcome::Skipped {
+            source.pace.forget();
+        } else {
+            source.pace.observe(&pace_observation(&observation), now);
+        }
+        let before = source.known(observation.ordinal).cloned();
+        let (row, retrying) = next_row(source, before.as_ref(), &observation, now.wall);
+        source.book(observation.ordinal, &row, retrying, number);
+        let changed = match &before {
+            Some(before)
+                if state_cause(before.state) == state_cause(row.state)
+                    && before.state.as_str() == row.state.as_str()
+                    && before.records_hash == row.records_hash =>
+            {
+                Changed::No
+            }
+            _ => Changed::Yes,
+        };
+        if row.state.is_settled() && before.as_ref().is_none_or(|before| !before.state.is_settled())
+        {
+            self.progress.settled += 1;
+        }
+        let table = source.compiled.source.table.clone();
+        let event = Event::Ended {
+            at: now.wall,
+            source: id.clone(),
+            entity: observation.cell.entity.clone(),
+            period: observation.cell.period,
+            attempt: observation.attempt,
+            outcome: observation.outcome,
+            state: row.state,
+        };
+        self.tell(|| event);
+        self.pending.push(observation, Some((row, changed)), &table);
+    }
+
+    fn commit_deadline(&self) -> Option<tokio::time::Instant> {
+        (!self.committing)
+            .then_some(self.pending.opened_at)
+            .flatten()
+            .map(|opened| opened + self.options.commit_every)
+    }
+
+    fn commit_if_ready(&mut self) {
+        if self.committing || self.pending.is_empty() {
+            self.flush_wanted &= !self.pending.is_empty();
+            return;
+        }
+        let ending = self.draining || self.nothing_to_do();
+        let due = self.flush_wanted
+            || self
+                .commit_deadline()
+                .is_some_and(|deadline| deadline <= tokio::time::Instant::now())
+            || self.pending.attempts() >= self.options.commit_rows
+            || self.pending.held_bytes >= self.options.commit_bytes
+            || (ending && self.in_flight == 0);
+        if !due {
+            return;
+        }
+        self.flush_wanted = false;
+        self.committing = true;
+        let number = self.pending.number;
+        let pending = std::mem::replace(&mut self.pending, Pending::new(number + 1));
+        let (ports, project_id, sender) =
+            (self.ports.clone(), self.project_id.clone(), self.sender.clone());
+        tokio::spawn(async move {
+            let committed = AssertUnwindSafe(Box::pin(commit(&ports, &project_id, pending)))
+                .catch_unwind()
+                .await;
+            let result = committed.unwrap_or_else(|_| {
+                Err(EngineError::Task("committing a batch panicked".to_owned()))
+            });
+            let _ = sender.send(Message::Committed { number, result });
+        });
+    }
+
+    /// Whether, by its mode, the engine has nothing to wait for but what is under way.
+    fn nothing_to_do(&self) -> bool {
+        let now = self.ports.clock.now().wall;
+        match self.options.mode {
+            Mode::Continuous => false,
+            Mode::Once => self.sources.values().all(|source| source.done_for_now(now)),
+            Mode::Until(end) => {
+                now >= end
+                    || self.sources.values().all(|source| {
+                        source.ready.is_empty()
+                            && !source.reserving
+                            && source.wake_at(now).is_none_or(|wake| wake > end)
+                    })
+            }
+        }
+    }
+
+    fn is_done(&mut self, now: Moment) -> bool {
+        let quiet = self.in_flight == 0
+            && self.reserving == 0
+            && !self.committing
+            && self.pending.is_empty();
+        if let (Mode::Until(end), false) = (self.options.mode, self.draining)
+            && now.wall >= end
+        {
+            self.draining = true;
+        }
+        quiet && (self.draining || self.nothing_to_do())
+    }
+
+    /// The monotonic time at which the loop has to look again by itself.
+    fn wake(&self, now: Moment, pace_wake: Option<Duration>) -> Option<Duration> {
+        if self.is_full() || self.draining {
+            return None;
+        }
+        let planned = self
+            .sources
+            .values()
+            .filter(|source| !source.paused() && !source.reserving && source.ready.is_empty());
+        let due = planned.filter_map(|source| source.wake_at(now.wall)).min();
+        let due = match (due, self.options.mode) {
+            (Some(due), Mode::Until(end)) => Some(due.min(end)),
+            (None, Mode::Until(end)) => Some(end),
+            (due, _) => due,
+        };
+        let due = due.map(|at| {
+            let wait = at.duration_since(now.wall).max(SignedDuration::ZERO);
+            // A millisecond more than nothing: the planner was asked just now.
+            let wait = Duration::try_from(wait).unwrap_or_default().max(Duration::from_millis(1));
+            now.monotonic + wait.min(SLEEP_MAX)
+        });
+        let nearest = [pace_wake, due].into_iter().flatten().min();
+        nearest.or((self.in_flight == 0 && self.reserving == 0 && !self.committing)
+            .then_some(now.monotonic + SLEEP_MAX))
+    }
+
+    fn unasked_for_budget(&self) -> u64 {
+        let now = self.ports.clock.now().wall;
+        self.sources
+            .values()
+            .filter(|source| source.spent_until.is_some_and(|until| now < until))
+            .map(|source| source.due_count(now))
+            .sum()
+    }
+
+    fn tell(&self, event: impl FnOnce() -> Event) {
+        if let Some(events) = &self.watchers.events {
+            // Nobody listens any more: fine.
+            let _ = events.send(event());
+        }
+    }
+
+    fn publish(&mut self) {
+        let Some(sender) = &self.watchers.progress else { return };
+        let now = self.ports.clock.now().wall;
+        self.progress.now = Some(now);
+        self.progress.requests = self.summary.requests;
+        self.progress.records = self.summary.records;
+        self.progress.batches = self.summary.batches;
+        self.progress.in_flight = self.in_flight;
+        if self.summary.requests.is_multiple_of(256) || self.in_flight == 0 {
+            self.progress.due = self.sources.values().map(|source| source.expected_due(now)).sum();
+        }
+        sender.send_replace(self.progress.clone());
+    }
+}
+
+async fn sleep_until(deadline: Option<tokio::time::Instant>) {
+    if let Some(deadline) = deadline {
+        tokio::time::sleep_until(deadline).await;
+    }
+}

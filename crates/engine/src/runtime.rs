@@ -1,0 +1,396 @@
+//! One source while the engine runs: its grid, its agenda, its pace, and what is known of its
+//! cells beyond what the agenda needs.
+
+use crate::{
+    EngineError, Options,
+    compiled::Compiled,
+    grid::{Ranges, grid_of},
+    way::Job,
+};
+use env::Moment;
+use jiff::Timestamp;
+use model::{
+    AttemptId, CellKey, CellState, Money, Period,
+    grid::{CellOrdinal, Grid},
+};
+use pace::{FixedPace, FixedPaceSettings};
+use plan::{
+    agenda::{Agenda, Due, Priority, Restored},
+    look::{LookPolicy, RetryBudget},
+};
+use source::Source;
+use state::{BackfillRow, CellRow, SourceRow, StateStore};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+/// A source's entities may shrink to this share of what was known without a question.
+const ENTITIES_KEPT_MIN: f64 = 0.5;
+/// Lists shorter than this may shrink as they like.
+const ENTITIES_GUARDED_MIN: u64 = 10;
+/// Retries beyond this share of first attempts wait a whole look interval.
+const RETRY_SHARE: f64 = 0.2;
+
+pub(crate) struct Runtime {
+    pub(crate) compiled: Arc<Compiled>,
+    pub(crate) row: SourceRow,
+    ranges: Ranges,
+    grid: Arc<Grid>,
+    agenda: Agenda,
+    pub(crate) pace: FixedPace,
+    pub(crate) retry_budget: RetryBudget,
+    /// Rows of cells that are still of interest: open ones, and settled ones that are revisited.
+    known: BTreeMap<u64, Known>,
+    /// Reserved, and waiting for the pace's permission.
+    pub(crate) ready: VecDeque<Job>,
+    pub(crate) reserving: bool,
+    /// Until when the day's budget is spent.
+    pub(crate) spent_until: Option<Timestamp>,
+    /// Cells that failed and are retried soon.
+    retrying: BTreeSet<u64>,
+    /// Cells that ended their last attempt in this run without an answer that could be used.
+    pub(crate) refused: BTreeSet<u64>,
+}
+
+struct Known {
+    row: CellRow,
+    /// The batch that carries the row; it is in the tables once that batch is settled.
+    batch: i64,
+}
+
+fn code(ordinal: CellOrdinal) -> u64 {
+    u64::from(ordinal.period) << 32 | u64::from(ordinal.entity)
+}
+
+impl Runtime {
+    /// Reads what the state knows of a source and plans from there.
+    pub(crate) async fn open(
+        source: Source,
+        state: &dyn StateStore,
+        options: &Options,
+        now: Moment,
+    ) -> Result<Self, EngineError> {
+        let rows = state.sources().await?;
+        let stored = rows.into_iter().find(|row| row.source == source.id);
+        let backfills = state.backfills().await?;
+        Self::guard_entities(&source, stored.as_ref(), options)?;
+        let ranges = Ranges::of(&source, stored.as_ref(), &backfills, now.wall);
+        let row = SourceRow {
+            source: source.id.clone(),
+            from: Some(ranges.from),
+            paused: stored.as_ref().is_some_and(|row| row.paused),
+            entities_seen: source.entities.len() as u64,
+            version: source.version.clone(),
+            updated_at: now.wall,
+        };
+        let changed = stored.as_ref().is_none_or(|known| {
+            known.from != row.from
+                || known.entities_seen != row.entities_seen
+                || known.version != row.version
+        });
+        if changed {
+            state.put_definition(&source.id, &source.version, &source.definition, now.wall).await?;
+            state.put_source(&row).await?;
+        }
+        let cells = state.cells(&source.id).await?;
+        let grid = Arc::new(grid_of(&source, &ranges));
+        let pace = FixedPace::new(pace_settings(&source), now);
+        let compiled = Arc::new(Compiled::new(source, &options.spool, &options.user_agent)?);
+        let agenda = Agenda::new(Arc::clone(&grid));
+        let mut runtime = Self {
+            compiled,
+            row,
+            ranges,
+            grid,
+            agenda,
+            pace,
+            retry_budget: RetryBudget::new(RETRY_SHARE),
+            known: BTreeMap::new(),
+            ready: VecDeque::new(),
+            reserving: false,
+            spent_until: None,
+            retrying: BTreeSet::new(),
+            refused: BTreeSet::new(),
+        };
+        runtime.mark_backfills();
+        cells.into_iter().for_each(|cell| runtime.restore(cell));
+        Ok(runtime)
+    }
+
+    fn guard_entities(
+        source: &Source,
+        stored: Option<&SourceRow>,
+        options: &Options,
+    ) -> Result<(), EngineError> {
+        let found = source.entities.len() as u64;
+        let before = stored.map_or(0, |row| row.entities_seen);
+        let lost =
+            before >= ENTITIES_GUARDED_MIN && (found as f64) < before as f64 * ENTITIES_KEPT_MIN;
+        if lost && !options.accept_entities.contains(&source.id) {
+            return Err(EngineError::EntitiesLost { source_id: source.id.clone(), before, found });
+        }
+        Ok(())
+    }
+
+    /// Takes a changed definition; what is in flight ends under the one it began with.
+    pub(crate) async fn replace(
+        &mut self,
+        source: Source,
+        state: &dyn StateStore,
+        options: &Options,
+        now: Moment,
+    ) -> Result<(), EngineError> {
+        Self::guard_entities(&source, Some(&self.row), options)?;
+        let backfills = state.backfills().await?;
+        state.put_definition(&source.id, &source.version, &source.definition, now.wall).await?;
+        self.row.version = source.version.clone();
+        self.row.entities_seen = source.entities.len() as u64;
+        self.row.updated_at = now.wall;
+        self.ranges = Ranges::of(&source, Some(&self.row), &backfills, now.wall);
+        self.row.from = Some(self.ranges.from);
+        state.put_source(&self.row).await?;
+        self.pace.set(pace_settings(&source), now);
+        self.compiled = Arc::new(Compiled::new(source, &options.spool, &options.user_agent)?);
+        self.regrid();
+        Ok(())
+    }
+
+    /// Takes pauses and backfills that others wrote into the state.
+    pub(crate) fn refresh(&mut self, row: &SourceRow, backfills: &[BackfillRow], now: Timestamp) {
+        self.row.paused = row.paused;
+        let ranges = Ranges::of(&self.compiled.source, Some(&self.row), backfills, now);
+        if ranges != self.ranges {
+            self.ranges = ranges;
+            self.regrid();
+        }
+    }
+
+    /// Extends the grid when its horizon comes near.
+    pub(crate) fn extend(&mut self, now: Timestamp) {
+        let today = now.to_zoned(self.compiled.source.calendar.timezone.clone()).date();
+        if self.ranges.is_short(today) {
+            self.ranges.until = crate::grid::horizon(today);
+            self.regrid();
+        }
+    }
+
+    fn regrid(&mut self) {
+        let grid = Arc::new(grid_of(&self.compiled.source, &self.ranges));
+        let remap = |code: u64| -> Option<u64> {
+            let (entity, period) = self.cell_of(code)?;
+            grid.ordinal(&entity, period).map(self::code)
+        };
+        let moved: BTreeMap<u64, u64> = self
+            .known
+            .keys()
+            .chain(&self.retrying)
+            .chain(&self.refused)
+            .filter_map(|&old| remap(old).map(|new| (old, new)))
+            .collect();
+        let move_set =
+            |set: &BTreeSet<u64>| set.iter().filter_map(|old| moved.get(old).copied()).collect();
+        self.retrying = move_set(&self.retrying);
+        self.refused = move_set(&self.refused);
+        self.known = std::mem::take(&mut self.known)
+            .into_iter()
+            .filter_map(|(old, known)| moved.get(&old).map(|new| (*new, known)))
+            .collect();
+        self.ready.retain_mut(|job| match grid.ordinal(&job.cell.entity, job.cell.period) {
+            Some(ordinal) => {
+                job.ordinal = ordinal;
+                true
+            }
+            None => false,
+        });
+        self.agenda.extend(Arc::clone(&grid));
+        self.grid = grid;
+        self.mark_backfills();
+    }
+
+    fn cell_of(&self, code: u64) -> Option<(model::Entity, Period)> {
+        let entity = self.grid.entities().get((code & 0xffff_ffff) as usize)?;
+        let period = self.grid.periods().get((code >> 32) as usize)?;
+        Some((entity.entity.clone(), period.period))
+    }
+
+    /// Periods before the source's start were asked for by backfills.
+    fn mark_backfills(&mut self) {
+        let from = self.ranges.from;
+        let earlier = self
+            .grid
+            .periods()
+            .iter()
+            .take_while(|row| row.period.date().is_some_and(|date| date < from))
+            .count();
+        if earlier > 0 {
+            self.agenda.set_backfill(0..earlier as u32);
+        }
+    }
+
+    fn restore(&mut self, row: CellRow) {
+        let Some(ordinal) = self.grid.ordinal(&row.entity, row.period) else { return };
+        match (row.next_look_at, row.state) {
+            (Some(at), state) => {
+                let priority = if state.is_settled() { Priority::Probe } else { Priority::Live };
+                self.agenda.restore(ordinal, Restored::LookAt(at, priority));
+                self.known.insert(code(ordinal), Known { row, batch: 0 });
+            }
+            (None, CellState::Waiting { next_look_at, .. }) => {
+                self.agenda.restore(ordinal, Restored::LookAt(next_look_at, Priority::Live));
+                self.known.insert(code(ordinal), Known { row, batch: 0 });
+            }
+            (None, _) => self.agenda.restore(ordinal, Restored::Settled),
+        }
+    }
+
+    pub(crate) fn policy(&self) -> &LookPolicy {
+        &self.compiled.policy
+    }
+
+    pub(crate) fn paused(&self) -> bool {
+        self.row.paused || !self.compiled.source.enabled
+    }
+
+    /// When a cell became due; one without a date became due on the source's first day.
+    pub(crate) fn due_at(&self, ordinal: CellOrdinal) -> Timestamp {
+        let started = || {
+            let day = self.ranges.from.to_zoned(self.compiled.source.calendar.timezone.clone());
+            day.map_or(Timestamp::UNIX_EPOCH, |day| day.timestamp())
+        };
+        match self.grid.periods().get(ordinal.period as usize) {
+            Some(row) if row.period != Period::Once => row.closes_at,
+            _ => started(),
+        }
+    }
+
+    pub(crate) fn expected_due(&self, now: Timestamp) -> u64 {
+        self.grid.expected_due(now)
+    }
+
+    /// How many cells to reserve money for at once: about a second of requests, so that a crash
+    /// leaves few reservations behind that were never sent.
+    pub(crate) fn reserve_chunk(&self) -> usize {
+        let limit = &self.compiled.source.limit;
+        let concurrency = limit.concurrency.max(1) as usize;
+        match limit.rate_per_second {
+            Some(rate) => (rate.ceil() as usize).clamp(1, 1024).min(concurrency.saturating_mul(16)),
+            None => (concurrency * 16).clamp(16, 1024),
+        }
+    }
+
+    /// Cells to reserve money for, each with its request's cell and what is known of it.
+    ///
+    /// A cell whose last rows are not in the tables yet is left for later: its comparison with
+    /// them would be wrong. The second value says that there was such a cell.
+    pub(crate) fn take_due(&mut self, now: Timestamp, settled_through: i64) -> (Vec<Due>, bool) {
+        let taken = self.agenda.take_due(now, self.reserve_chunk());
+        let (early, due): (Vec<Due>, Vec<Due>) = taken.into_iter().partition(|due| {
+            self.known.get(&code(due.ordinal)).is_some_and(|known| {
+                known.row.state == CellState::Present && known.batch > settled_through
+            })
+        });
+        early.iter().for_each(|due| self.agenda.put_back(due.ordinal));
+        (due, !early.is_empty())
+    }
+
+    pub(crate) fn cell(&self, ordinal: CellOrdinal) -> Option<CellKey> {
+        let (entity, period) = self.cell_of(code(ordinal))?;
+        Some(CellKey { source: self.compiled.source.id.clone(), entity, period })
+    }
+
+    /// Makes jobs of granted cells.
+    pub(crate) fn make_ready(&mut self, due: &[Due], first: AttemptId, planned_at: Timestamp) {
+        for (index, due) in due.iter().enumerate() {
+            let Some(cell) = self.cell(due.ordinal) else { continue };
+            self.ready.push_back(Job {
+                compiled: Arc::clone(&self.compiled),
+                ordinal: due.ordinal,
+                cell,
+                attempt: AttemptId(first.0 + index as i64),
+                planned_at,
+                priority: priority_word(due.priority),
+                prior: self.known.get(&code(due.ordinal)).map(|known| known.row.clone()),
+            });
+        }
+    }
+
+    pub(crate) fn put_back(&mut self, due: &[Due]) {
+        due.iter().for_each(|due| self.agenda.put_back(due.ordinal));
+    }
+
+    pub(crate) fn known(&self, ordinal: CellOrdinal) -> Option<&CellRow> {
+        self.known.get(&code(ordinal)).map(|known| &known.row)
+    }
+
+    /// Books a cell's new row: plans its next look and keeps what will be needed for it.
+    pub(crate) fn book(&mut self, ordinal: CellOrdinal, row: &CellRow, retrying: bool, batch: i64) {
+        let code = code(ordinal);
+        match row.next_look_at {
+            Some(at) => {
+                let priority =
+                    if row.state.is_settled() { Priority::Probe } else { Priority::Live };
+                self.agenda.look_at(ordinal, at, priority);
+                self.known.insert(code, Known { row: row.clone(), batch });
+            }
+            None => {
+                self.agenda.settle(ordinal);
+                self.known.remove(&code);
+            }
+        }
+        if retrying {
+            self.retrying.insert(code);
+        } else {
+            self.retrying.remove(&code);
+        }
+        let usable = row.outcome.is_some_and(|outcome| {
+            outcome.is_complete_observation()
+                || matches!(outcome, model::Outcome::Gone | model::Outcome::Invalid)
+        });
+        if usable || matches!(row.state, CellState::Present) {
+            self.refused.remove(&code);
+        } else {
+            self.refused.insert(code);
+        }
+    }
+
+    /// When the agenda next has something to give out.
+    pub(crate) fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let wake = self.agenda.wake_at(now)?;
+        Some(self.spent_until.map_or(wake, |until| wake.max(until)))
+    }
+
+    /// Whether nothing is left that is due now or retried soon.
+    pub(crate) fn done_for_now(&self, now: Timestamp) -> bool {
+        let stuck = self.paused() || self.spent_until.is_some_and(|until| now < until);
+        self.ready.is_empty()
+            && !self.reserving
+            && (stuck || (self.agenda.due_now_is_empty(now) && self.retrying.is_empty()))
+    }
+
+    /// Cells that are due now and were not asked for.
+    pub(crate) fn due_count(&self, now: Timestamp) -> u64 {
+        self.agenda.due_count(now)
+    }
+
+    pub(crate) fn cost(&self) -> Money {
+        self.compiled.source.request.cost
+    }
+}
+
+fn pace_settings(source: &Source) -> FixedPaceSettings {
+    FixedPaceSettings {
+        rate_per_second: source.limit.rate_per_second,
+        burst: source.limit.burst,
+        concurrency: source.limit.concurrency,
+    }
+}
+
+fn priority_word(priority: Priority) -> &'static str {
+    match priority {
+        Priority::Live => "live",
+        Priority::Repair => "repair",
+        Priority::Backfill => "backfill",
+        Priority::Probe => "probe",
+    }
+}

@@ -1,0 +1,107 @@
+//! One cell, one request, nothing written: for people who write a source file.
+
+use crate::{
+    EngineError, Options, Ports,
+    compiled::Compiled,
+    observation::Quarantined,
+    way::{Job, Ways, walk},
+};
+use archive::MemoryArchive;
+use arrow::array::RecordBatch;
+use futures::future::BoxFuture;
+use lake::MemoryLake;
+use model::{CellKey, Money, Outcome, grid::CellOrdinal};
+use source::Source;
+use state::Reserve;
+use std::{
+    sync::{Arc, atomic::AtomicI64},
+    time::Duration,
+};
+
+/// What one trial found.
+#[derive(Debug)]
+pub struct Trial {
+    /// The cell that was asked for.
+    pub cell: CellKey,
+    /// How the attempt ended.
+    pub outcome: Outcome,
+    /// The evidence for it.
+    pub detail: String,
+    /// The status, if there was an answer.
+    pub status: Option<u16>,
+    /// The address, redacted.
+    pub url: String,
+    /// Bytes of the body as received.
+    pub received_bytes: u64,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// What it cost.
+    pub cost: Money,
+    /// The records, typed, provenance included.
+    pub records: Vec<RecordBatch>,
+    /// Records that would be held in quarantine.
+    pub quarantined: Vec<Quarantined>,
+}
+
+/// Asks for one cell. Money is reserved before the request leaves and stays spent; the books get
+/// their row from the next engine, which finds the attempt open.
+///
+/// # Errors
+/// A budget is spent (then nothing was sent), or a port fails.
+pub fn trial<'a>(
+    ports: &'a Ports,
+    options: &'a Options,
+    source: Source,
+    cell: CellKey,
+) -> BoxFuture<'a, Result<Option<Trial>, EngineError>> {
+    Box::pin(async move {
+        let now = ports.clock.now().wall;
+        let compiled = Arc::new(Compiled::new(source, &options.spool, &options.user_agent)?);
+        let granted = ports
+            .state
+            .reserve(&Reserve {
+                source: cell.source.clone(),
+                cells: vec![(cell.entity.clone(), cell.period)],
+                cost_each: compiled.source.request.cost,
+                at: now,
+                source_limit_per_day: compiled.source.budget_per_day,
+                project_limit_per_day: options.budget_per_day,
+            })
+            .await?;
+        if granted.granted == 0 {
+            return Ok(None);
+        }
+        let ways = Ways {
+            clock: Arc::clone(&ports.clock),
+            transport: Arc::clone(&ports.transport),
+            archive: Arc::new(MemoryArchive::default()),
+            lake: Arc::new(MemoryLake::default()),
+            observed_at_max: AtomicI64::new(i64::MIN),
+        };
+        let job = Job {
+            compiled,
+            ordinal: CellOrdinal { entity: 0, period: 0 },
+            cell,
+            attempt: granted.first,
+            planned_at: now,
+            priority: "live",
+            prior: None,
+        };
+        let observation = walk(&ways, job).await?;
+        if observation.outcome == Outcome::Skipped {
+            ports.state.release(&[granted.first]).await?;
+        }
+        Ok(Some(Trial {
+            cell: observation.cell,
+            outcome: observation.outcome,
+            detail: observation.detail,
+            status: observation.facts.status,
+            url: observation.facts.url,
+            received_bytes: observation.facts.received_bytes,
+            elapsed: observation.facts.elapsed,
+            cost: observation.cost,
+            records: observation.data.batches,
+            quarantined: observation.quarantined.rows,
+        }))
+    })
+}

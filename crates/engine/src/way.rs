@@ -1,0 +1,282 @@
+//! The way of one attempt: fetch, archive, and what [`crate::answer`] makes of it: extract,
+//! validate, compare.
+//!
+//! A task per attempt walks it and touches nothing that another reader can see: bodies go into the
+//! archive's files, rows stay in memory or in staged files until the engine's loop commits them.
+
+use crate::{
+    answer::Walk,
+    compiled::Compiled,
+    observation::{DataRows, Facts, Observation, QuarantinedRows},
+};
+use archive::{Archive, RefersTo, ResponseRecord, Revisit};
+use bytes::Bytes;
+use env::Clock;
+use fetch::{Body, Decoded, Fetched, Transport};
+use jiff::{Timestamp, tz::TimeZone};
+use lake::Lake;
+use model::{AttemptId, CellKey, Outcome, Validators, grid::CellOrdinal};
+use state::{CellRow, Evidence};
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+/// A body that is archived already is not archived again if it is larger than a record about it.
+const DUPLICATE_BYTES_MIN: usize = 512;
+
+/// What the tasks share.
+#[derive(Debug)]
+pub(crate) struct Ways {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) archive: Arc<dyn Archive>,
+    pub(crate) lake: Arc<dyn Lake>,
+    /// Microseconds: `_observed_at` never runs backwards, whatever the wall clock does.
+    pub(crate) observed_at_max: AtomicI64,
+}
+
+/// One cell to be asked for.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) compiled: Arc<Compiled>,
+    pub(crate) ordinal: CellOrdinal,
+    pub(crate) cell: CellKey,
+    pub(crate) attempt: AttemptId,
+    pub(crate) planned_at: Timestamp,
+    pub(crate) priority: &'static str,
+    /// What is known of the cell, if anything.
+    pub(crate) prior: Option<CellRow>,
+}
+
+/// The engine cannot go on: the archive or the lake refused to take bytes.
+pub(crate) type WayError = crate::EngineError;
+
+/// Walks the way of one attempt.
+pub(crate) async fn walk(ways: &Ways, job: Job) -> Result<Observation, WayError> {
+    let period = job.cell.period.to_string();
+    let compiled = Arc::clone(&job.compiled);
+    let started = ways.clock.now();
+    let validators = conditional(&job, &compiled, &period);
+    let request = match compiled.request(&job.cell.entity, &period, validators) {
+        Ok(request) => request,
+        Err(error) => return Ok(not_sent(job, started, error.to_string())),
+    };
+    let request_hash = compiled.request_hash(&request);
+
+    let mut fetched = fetch::fetch(&*ways.transport, request, started.wall).await;
+    let observed_at = ways.observed_at();
+    let masked = mask(&compiled, &mut fetched);
+    let kept = keep(ways, &job, &fetched, request_hash, observed_at).await?;
+
+    let facts = facts(&fetched, started);
+    let retry_after = fetched.verdict.retry_after;
+    let mut walk =
+        Walk { ways, job: &job, compiled: &compiled, period: &period, observed_at, kept: &kept };
+    let mut made = match fetched.verdict.outcome {
+        Some(outcome) => walk.without_records(outcome, fetched.verdict.detail.clone()).await?,
+        None => walk.with_body(&fetched).await?,
+    };
+    if masked {
+        made.detail.push_str("; the answer echoed a secret, which was blanked out");
+    }
+    Ok(Observation {
+        ordinal: job.ordinal,
+        attempt: job.attempt,
+        planned_at: job.planned_at,
+        priority: job.priority,
+        cost: compiled.source.request.cost,
+        source_version: compiled.source.version.clone(),
+        cell: job.cell,
+        outcome: made.outcome,
+        detail: made.detail,
+        retry_after,
+        observed_at,
+        facts,
+        evidence: kept,
+        unchanged: made.unchanged,
+        records: made.records,
+        records_hash: made.records_hash,
+        data: made.data,
+        quarantined: made.quarantined,
+    })
+}
+
+impl Ways {
+    /// Now, or the latest time any observation has had, whichever is later.
+    fn observed_at(&self) -> Timestamp {
+        let now = self.clock.now().wall.as_microsecond();
+        let latest = self.observed_at_max.fetch_max(now, Ordering::SeqCst).max(now);
+        Timestamp::from_microsecond(latest).unwrap_or(Timestamp::MAX)
+    }
+}
+
+/// Validators that may be sent: they belong to this request, this definition, and a body we hold.
+fn conditional(job: &Job, compiled: &Compiled, period: &str) -> Option<Validators> {
+    if !compiled.source.request.conditional {
+        return None;
+    }
+    let evidence = job.prior.as_ref()?.evidence.as_ref()?;
+    if evidence.validators.is_empty() || evidence.source_version != compiled.source.version {
+        return None;
+    }
+    let plain = compiled.request(&job.cell.entity, period, None).ok()?;
+    (compiled.request_hash(&plain) == evidence.request_hash).then(|| evidence.validators.clone())
+}
+
+fn not_sent(job: Job, started: env::Moment, detail: String) -> Observation {
+    Observation {
+        ordinal: job.ordinal,
+        cell: job.cell,
+        attempt: job.attempt,
+        planned_at: job.planned_at,
+        priority: job.priority,
+        cost: model::Money::ZERO,
+        outcome: Outcome::Skipped,
+        detail,
+        retry_after: None,
+        source_version: job.compiled.source.version.clone(),
+        observed_at: started.wall,
+        facts: Facts {
+            at: started.wall,
+            sent_at: started,
+            url: String::new(),
+            status: None,
+            redirects: 0,
+            received_bytes: 0,
+            first_byte: None,
+            elapsed: std::time::Duration::ZERO,
+        },
+        evidence: None,
+        unchanged: false,
+        records: 0,
+        records_hash: None,
+        data: DataRows::default(),
+        quarantined: QuarantinedRows::default(),
+    }
+}
+
+fn facts(fetched: &Fetched, started: env::Moment) -> Facts {
+    Facts {
+        at: started.wall,
+        sent_at: started,
+        url: fetch::redact(&fetched.final_url),
+        status: fetched.status,
+        redirects: fetched.redirects,
+        received_bytes: fetched.received_bytes,
+        first_byte: fetched.first_byte,
+        elapsed: fetched.elapsed,
+    }
+}
+
+/// Blanks out echoes of our secrets in a body held in memory. An encoded body that has one is
+/// replaced by its decoded, blanked form.
+fn mask(compiled: &Compiled, fetched: &mut Fetched) -> bool {
+    let Body::Memory(body) = &fetched.body else { return false };
+    if !compiled.has_secrets() {
+        return false;
+    }
+    let mut plain = match fetch::decode(&fetched.body, &fetched.headers, &compiled.limits) {
+        Ok(Decoded::Memory(plain)) if compiled.echoes_secret(&plain) => plain.to_vec(),
+        _ if compiled.echoes_secret(body) => body.to_vec(),
+        _ => return false,
+    };
+    let found = compiled.mask(&mut plain);
+    fetched.headers.remove(http::header::CONTENT_ENCODING);
+    fetched.body = Body::Memory(Bytes::from(plain));
+    found
+}
+
+/// Archives an answer; what comes back is the evidence of it.
+async fn keep(
+    ways: &Ways,
+    job: &Job,
+    fetched: &Fetched,
+    request_hash: u64,
+    observed_at: Timestamp,
+) -> Result<Option<Evidence>, WayError> {
+    let Some(status) = fetched.status else { return Ok(None) };
+    let source = &job.cell.source;
+    let digest = match &fetched.body {
+        Body::Memory(bytes) => archive::digest(bytes),
+        Body::File(spooled) => archive::digest_file(spooled.path())
+            .map_err(|cause| spool_failed(spooled.path(), cause))?,
+    };
+    let headers = fetch::safe_headers(&fetched.headers);
+    let target_uri = fetch::redact(&fetched.final_url);
+    let prior = job.prior.as_ref().and_then(|row| row.evidence.as_ref());
+    let not_modified = fetched.verdict.outcome == Some(Outcome::NotModified);
+    let record = ResponseRecord {
+        source,
+        target_uri: &target_uri,
+        received_at: observed_at,
+        attempt: job.attempt,
+        status,
+        http_version: http_version(fetched.version),
+        headers: &headers,
+        digest: if not_modified {
+            prior.map_or(digest, |evidence| evidence.digest)
+        } else {
+            digest
+        },
+        truncated: fetched.truncated.map(fetch::Truncated::as_str),
+    };
+    let day = observed_at.to_zoned(TimeZone::UTC).date();
+    if let (true, Some(evidence)) = (not_modified, prior) {
+        if let Ok(at) = evidence.archive.parse() {
+            let received_at = job.prior.as_ref().and_then(|row| row.observed_at);
+            let refers_to = RefersTo { at: &at, target_uri: Some(&target_uri), received_at };
+            let member = archive::revisit_member(&record, &refers_to, Revisit::ServerNotModified);
+            ways.archive.append(source, day, member)?;
+        }
+        // The evidence of a 304 is the body it speaks of.
+        let validators = newer(fetched, &evidence.validators);
+        return Ok(Some(Evidence { validators, ..evidence.clone() }));
+    }
+    let archived = match (&fetched.body, ways.archive.find(source, &digest)) {
+        (Body::Memory(bytes), Some(earlier)) if bytes.len() > DUPLICATE_BYTES_MIN => {
+            let refers_to = RefersTo { at: &earlier, target_uri: None, received_at: None };
+            let member = archive::revisit_member(&record, &refers_to, Revisit::IdenticalDigest);
+            ways.archive.append(source, day, member)?;
+            // Readers are sent to the record that has the body.
+            earlier
+        }
+        (Body::Memory(bytes), _) => {
+            ways.archive.append(source, day, archive::member(&record, bytes))?
+        }
+        (Body::File(spooled), _) => ways.archive.append_file(&record, day, spooled.path()).await?,
+    };
+    Ok(Some(Evidence {
+        validators: newer(fetched, &Validators::default()),
+        request_hash,
+        source_version: job.compiled.source.version.clone(),
+        digest,
+        archive: archived.to_string(),
+    }))
+}
+
+pub(crate) fn spool_failed(path: &std::path::Path, cause: std::io::Error) -> WayError {
+    crate::EngineError::Spool { path: path.to_owned(), cause }
+}
+
+fn newer(fetched: &Fetched, known: &Validators) -> Validators {
+    let text = |name| {
+        fetched
+            .headers
+            .get(name)
+            .and_then(|value: &http::HeaderValue| value.to_str().ok())
+            .map(str::to_owned)
+    };
+    Validators {
+        etag: text(http::header::ETAG).or_else(|| known.etag.clone()),
+        last_modified: text(http::header::LAST_MODIFIED).or_else(|| known.last_modified.clone()),
+    }
+}
+
+fn http_version(version: http::Version) -> &'static str {
+    match version {
+        http::Version::HTTP_10 => "HTTP/1.0",
+        http::Version::HTTP_2 => "HTTP/2",
+        _ => "HTTP/1.1",
+    }
+}
