@@ -78,20 +78,25 @@ impl Walk<'_> {
         outcome: Outcome,
         detail: String,
     ) -> Result<Made, WayError> {
-        let prior = self.job.prior.as_ref();
         let made = Made { outcome, detail, ..Made::of_nothing() };
         match (outcome, self.prior_with_records()) {
             (Outcome::NotModified, Some(row)) => Ok(Made {
+                detail: "not modified: the archived records still hold".to_owned(),
                 unchanged: true,
                 records: row.records,
                 records_hash: row.records_hash,
                 ..made
             }),
-            // What held of the archived body holds still: its emptiness was proven, or was not.
+            // Validators are kept of complete observations only, and this one had no records: its
+            // emptiness was proven, and holds still.
             (Outcome::NotModified, None) => {
-                let inherited = prior.and_then(|row| row.outcome).unwrap_or(Outcome::EmptyUnproven);
-                let detail = format!("{}; as before: {inherited}", made.detail);
-                Ok(Made { outcome: inherited, detail, unchanged: true, ..made })
+                let detail = "not modified: the archived answer, proven empty, still holds";
+                Ok(Made {
+                    outcome: Outcome::EmptyProven,
+                    detail: detail.to_owned(),
+                    unchanged: true,
+                    ..made
+                })
             }
             (Outcome::EmptyProven, Some(_)) => self.withdraw(made).await,
             _ => Ok(made),

@@ -122,9 +122,11 @@ pub(crate) fn next_row(
         },
         next_look_at,
         last_attempt: observation.attempt,
-        evidence: match (complete, before) {
-            (false, Some(before)) if had_records => before.evidence.clone(),
-            _ => observation.evidence.clone(),
+        // Only a complete observation is worth asking "still the same?" about.
+        evidence: if complete {
+            observation.evidence.clone()
+        } else {
+            before.and_then(|row| row.evidence.clone())
         },
         records_hash: match (has_records, outcome) {
             (false, _) => None,

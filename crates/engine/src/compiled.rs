@@ -1,6 +1,6 @@
 //! A source's definition, made ready to be walked many times.
 
-use crate::{EngineError, tables::data_schema};
+use crate::{EngineError, mask::Secrets, tables::data_schema};
 use arrow::datatypes::SchemaRef;
 use extract::Extractor;
 use fetch::{FetchLimits, FetchRequest};
@@ -15,9 +15,6 @@ use validate::Validator;
 /// Bodies up to this are held in memory; larger ones go through the spool folder.
 const MEMORY_LIMIT_BYTES: u64 = 1024 * 1024;
 const HEADER_LIMIT_BYTES: u64 = 64 * 1024;
-/// Secrets shorter than this are not looked for in answers: they would hit ordinary text.
-const SECRET_LENGTH_MIN: usize = 6;
-
 /// One version of one source, immutable, shared by the tasks that walk it.
 #[derive(Debug)]
 pub(crate) struct Compiled {
@@ -30,7 +27,7 @@ pub(crate) struct Compiled {
     pub(crate) policy: LookPolicy,
     headers: Arc<HeaderMap>,
     /// Looked for in answers, so that an echo does not carry them into archive and tables.
-    secrets: Vec<String>,
+    pub(crate) secrets: Secrets,
 }
 
 impl Compiled {
@@ -43,7 +40,6 @@ impl Compiled {
             .map_err(|error| failed(error.to_string()))?;
         let mut secrets = Vec::new();
         let headers = headers(&source, user_agent, &mut secrets).map_err(&failed)?;
-        secrets.retain(|secret| secret.len() >= SECRET_LENGTH_MIN);
         let request = &source.request;
         let limits = FetchLimits {
             connect_timeout: duration(request.timeout_connect),
@@ -78,7 +74,7 @@ impl Compiled {
             limits: Arc::new(limits),
             policy,
             headers: Arc::new(headers),
-            secrets,
+            secrets: Secrets::new(secrets),
             source,
         })
     }
@@ -119,31 +115,6 @@ impl Compiled {
         hash.update(self.source.version.0.as_bytes());
         let digest = hash.finalize();
         u64::from_le_bytes(std::array::from_fn(|index| digest[index]))
-    }
-
-    /// Whether there is anything that an answer could give away.
-    pub(crate) fn has_secrets(&self) -> bool {
-        !self.secrets.is_empty()
-    }
-
-    /// Blanks out echoes of our secrets; returns whether there were any.
-    pub(crate) fn mask(&self, body: &mut [u8]) -> bool {
-        let mut found = false;
-        for secret in &self.secrets {
-            let mut from = 0;
-            while let Some(at) = memchr::memmem::find(&body[from..], secret.as_bytes()) {
-                let start = from + at;
-                body[start..start + secret.len()].fill(b'*');
-                from = start + secret.len();
-                found = true;
-            }
-        }
-        found
-    }
-
-    /// Whether a body has an echo of our secrets.
-    pub(crate) fn echoes_secret(&self, body: &[u8]) -> bool {
-        self.secrets.iter().any(|secret| memchr::memmem::find(body, secret.as_bytes()).is_some())
     }
 
     /// The hash that names one record in its table.

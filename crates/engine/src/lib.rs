@@ -14,6 +14,7 @@ mod compiled;
 mod error;
 mod grid;
 mod lock;
+mod mask;
 mod observation;
 mod ports;
 mod rebuild;

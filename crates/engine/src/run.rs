@@ -17,7 +17,7 @@ use crate::{
 use env::{Idle, Moment};
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use model::{Outcome, SourceId};
+use model::{AttemptId, Outcome, SourceId};
 use pace::{Pace, Permit};
 use plan::agenda::Due;
 use source::Source;
@@ -86,6 +86,8 @@ pub struct Engine {
     pub(crate) reserving: usize,
     pub(crate) flush_wanted: bool,
     pub(crate) draining: bool,
+    /// Reserved and never sent: their money goes back before the next commit.
+    pub(crate) unsent: Vec<AttemptId>,
     pub(crate) progress: Progress,
     pub(crate) summary: Summary,
     sender: mpsc::UnboundedSender<Message>,
@@ -162,6 +164,7 @@ impl Engine {
             reserving: 0,
             flush_wanted: false,
             draining: false,
+            unsent: Vec::new(),
             progress: Progress::default(),
             summary: Summary {
                 interrupted: recovered.interrupted,
@@ -202,6 +205,7 @@ impl Engine {
         loop {
             let now = self.ports.clock.now();
             let pace_wake = if self.draining { None } else { self.dispatch(now) };
+            self.release_unsent().await?;
             self.commit_if_ready();
             self.publish();
             if self.is_done(now) {
@@ -323,10 +327,10 @@ impl Engine {
         self.tell(|| Event::Sent { at: now.wall, source: id.clone(), attempt: job.attempt });
         let (ways, sender) = (Arc::clone(&self.ways), self.sender.clone());
         tokio::spawn(async move {
+            let unwalked = job.unwalked();
             let walked = AssertUnwindSafe(walk(&ways, job)).catch_unwind().await;
-            let result = walked.unwrap_or_else(|_| {
-                Err(EngineError::Task(format!("walking a cell of `{id}` panicked")))
-            });
+            // A defect met by one answer must not stop all sources.
+            let result = walked.unwrap_or_else(|_| Ok(unwalked.broken(now)));
             let _ = sender.send(Message::Ended { source: id, result: Box::new(result) });
         });
     }
@@ -402,6 +406,7 @@ impl Engine {
         };
         if observation.outcome == Outcome::Skipped {
             source.pace.forget();
+            self.unsent.push(observation.attempt);
         } else {
             source.pace.observe(&pace_observation(&observation), now);
         }

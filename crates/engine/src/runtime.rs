@@ -150,6 +150,7 @@ impl Runtime {
         self.ranges = Ranges::of(&source, Some(&self.row), &backfills, now.wall);
         self.row.from = Some(self.ranges.from);
         state.put_source(&self.row).await?;
+        self.spent_until = None;
         self.pace.set(pace_settings(&source), now);
         self.compiled = Arc::new(Compiled::new(source, &options.spool, &options.user_agent)?);
         self.regrid();

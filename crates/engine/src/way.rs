@@ -10,9 +10,8 @@ use crate::{
     observation::{DataRows, Facts, Observation, QuarantinedRows},
 };
 use archive::{Archive, RefersTo, ResponseRecord, Revisit};
-use bytes::Bytes;
 use env::Clock;
-use fetch::{Body, Decoded, Fetched, Transport};
+use fetch::{Body, Fetched, Transport};
 use jiff::{Timestamp, tz::TimeZone};
 use lake::Lake;
 use model::{AttemptId, CellKey, Outcome, Validators, grid::CellOrdinal};
@@ -60,13 +59,13 @@ pub(crate) async fn walk(ways: &Ways, job: Job) -> Result<Observation, WayError>
     let validators = conditional(&job, &compiled, &period);
     let request = match compiled.request(&job.cell.entity, &period, validators) {
         Ok(request) => request,
-        Err(error) => return Ok(not_sent(job, started, error.to_string())),
+        Err(error) => return Ok(job.unwalked().not_sent(started, error.to_string())),
     };
     let request_hash = compiled.request_hash(&request);
 
     let mut fetched = fetch::fetch(&*ways.transport, request, started.wall).await;
     let observed_at = ways.observed_at();
-    let masked = mask(&compiled, &mut fetched);
+    let masked = compiled.secrets.mask(&mut fetched, &compiled.limits)?;
     let kept = keep(ways, &job, &fetched, request_hash, observed_at).await?;
 
     let facts = facts(&fetched, started);
@@ -124,35 +123,80 @@ fn conditional(job: &Job, compiled: &Compiled, period: &str) -> Option<Validator
     (compiled.request_hash(&plain) == evidence.request_hash).then(|| evidence.validators.clone())
 }
 
-fn not_sent(job: Job, started: env::Moment, detail: String) -> Observation {
-    Observation {
-        ordinal: job.ordinal,
-        cell: job.cell,
-        attempt: job.attempt,
-        planned_at: job.planned_at,
-        priority: job.priority,
-        cost: model::Money::ZERO,
-        outcome: Outcome::Skipped,
-        detail,
-        retry_after: None,
-        source_version: job.compiled.source.version.clone(),
-        observed_at: started.wall,
-        facts: Facts {
-            at: started.wall,
-            sent_at: started,
-            url: String::new(),
-            status: None,
-            redirects: 0,
-            received_bytes: 0,
-            first_byte: None,
-            elapsed: std::time::Duration::ZERO,
-        },
-        evidence: None,
-        unchanged: false,
-        records: 0,
-        records_hash: None,
-        data: DataRows::default(),
-        quarantined: QuarantinedRows::default(),
+impl Job {
+    /// What is known of an attempt before it is walked.
+    pub(crate) fn unwalked(&self) -> Unwalked {
+        Unwalked {
+            ordinal: self.ordinal,
+            cell: self.cell.clone(),
+            attempt: self.attempt,
+            planned_at: self.planned_at,
+            priority: self.priority,
+            compiled: Arc::clone(&self.compiled),
+        }
+    }
+}
+
+/// An attempt without an answer.
+pub(crate) struct Unwalked {
+    ordinal: CellOrdinal,
+    cell: CellKey,
+    attempt: AttemptId,
+    planned_at: Timestamp,
+    priority: &'static str,
+    compiled: Arc<Compiled>,
+}
+
+impl Unwalked {
+    /// It was never sent, and costs nothing.
+    fn not_sent(self, at: env::Moment, detail: String) -> Observation {
+        self.end(at, Outcome::Skipped, model::Money::ZERO, detail)
+    }
+
+    /// Our own code broke on its answer.
+    pub(crate) fn broken(self, at: env::Moment) -> Observation {
+        let cost = self.compiled.source.request.cost;
+        let detail =
+            "a defect of this program: its code panicked on the answer; see the log".to_owned();
+        self.end(at, Outcome::ParseError, cost, detail)
+    }
+
+    fn end(
+        self,
+        at: env::Moment,
+        outcome: Outcome,
+        cost: model::Money,
+        detail: String,
+    ) -> Observation {
+        Observation {
+            ordinal: self.ordinal,
+            cell: self.cell,
+            attempt: self.attempt,
+            planned_at: self.planned_at,
+            priority: self.priority,
+            cost,
+            outcome,
+            detail,
+            retry_after: None,
+            source_version: self.compiled.source.version.clone(),
+            observed_at: at.wall,
+            facts: Facts {
+                at: at.wall,
+                sent_at: at,
+                url: String::new(),
+                status: None,
+                redirects: 0,
+                received_bytes: 0,
+                first_byte: None,
+                elapsed: std::time::Duration::ZERO,
+            },
+            evidence: None,
+            unchanged: false,
+            records: 0,
+            records_hash: None,
+            data: DataRows::default(),
+            quarantined: QuarantinedRows::default(),
+        }
     }
 }
 
@@ -167,24 +211,6 @@ fn facts(fetched: &Fetched, started: env::Moment) -> Facts {
         first_byte: fetched.first_byte,
         elapsed: fetched.elapsed,
     }
-}
-
-/// Blanks out echoes of our secrets in a body held in memory. An encoded body that has one is
-/// replaced by its decoded, blanked form.
-fn mask(compiled: &Compiled, fetched: &mut Fetched) -> bool {
-    let Body::Memory(body) = &fetched.body else { return false };
-    if !compiled.has_secrets() {
-        return false;
-    }
-    let mut plain = match fetch::decode(&fetched.body, &fetched.headers, &compiled.limits) {
-        Ok(Decoded::Memory(plain)) if compiled.echoes_secret(&plain) => plain.to_vec(),
-        _ if compiled.echoes_secret(body) => body.to_vec(),
-        _ => return false,
-    };
-    let found = compiled.mask(&mut plain);
-    fetched.headers.remove(http::header::CONTENT_ENCODING);
-    fetched.body = Body::Memory(Bytes::from(plain));
-    found
 }
 
 /// Archives an answer; what comes back is the evidence of it.
@@ -202,7 +228,7 @@ async fn keep(
         Body::File(spooled) => archive::digest_file(spooled.path())
             .map_err(|cause| spool_failed(spooled.path(), cause))?,
     };
-    let headers = fetch::safe_headers(&fetched.headers);
+    let headers = job.compiled.secrets.mask_headers(fetch::safe_headers(&fetched.headers));
     let target_uri = fetch::redact(&fetched.final_url);
     let prior = job.prior.as_ref().and_then(|row| row.evidence.as_ref());
     let not_modified = fetched.verdict.outcome == Some(Outcome::NotModified);

@@ -10,23 +10,22 @@ impl Engine {
             Control::Drain => {
                 self.draining = true;
                 self.flush_wanted = true;
-                self.release_ready().await
+                Ok(())
             }
             Control::Look => self.refresh().await,
             Control::Sources(sources) => self.replace(sources).await,
         }
     }
 
-    /// Gives back the money of what will not be sent.
-    async fn release_ready(&mut self) -> Result<(), EngineError> {
-        let unsent: Vec<_> = self
-            .sources
-            .values_mut()
-            .flat_map(|source| source.ready.drain(..))
-            .map(|job| job.attempt)
-            .collect();
-        if !unsent.is_empty() {
-            self.ports.state.release(&unsent).await?;
+    /// Gives back the money of what was not sent, and of what will not be.
+    pub(crate) async fn release_unsent(&mut self) -> Result<(), EngineError> {
+        if self.draining {
+            let ready = self.sources.values_mut().flat_map(|source| source.ready.drain(..));
+            self.unsent.extend(ready.map(|job| job.attempt));
+        }
+        if !self.unsent.is_empty() {
+            self.ports.state.release(&self.unsent).await?;
+            self.unsent.clear();
         }
         Ok(())
     }
@@ -90,8 +89,7 @@ impl Engine {
             self.sources.keys().filter(|id| !names.contains(id)).cloned().collect();
         for id in gone {
             if let Some(source) = self.sources.remove(&id) {
-                let unsent: Vec<_> = source.ready.iter().map(|job| job.attempt).collect();
-                self.ports.state.release(&unsent).await?;
+                self.unsent.extend(source.ready.iter().map(|job| job.attempt));
                 tracing::info!(source = %id, "source taken away");
             }
         }

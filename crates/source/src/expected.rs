@@ -66,9 +66,9 @@ pub(crate) fn read(
             "a file lists the expected pairs of entity and period by itself",
         );
     }
-    let (mut entities, mut entities_file) =
-        read_entities(root, pairs_file.is_some(), surroundings, report, others)?;
+    let entities = read_entities(root, pairs_file.is_some(), surroundings, report, others);
     let mut calendar = read_calendar(root, periods, report);
+    let (mut entities, mut entities_file) = entities?;
     let mut pairs = None;
     if let Some((text, span)) = pairs_file {
         let listed = root.has("entities");
