@@ -24,7 +24,7 @@ pub(crate) fn groups(files: &[Arc<LiveFile>], settings: &Maintenance) -> Vec<Vec
     let mut chosen = Vec::new();
     let mut chosen_bytes = 0;
     for file in small {
-        if chosen.len() >= settings.compact_at_files / 2 && file.bytes > chosen_bytes {
+        if chosen.len() >= (settings.compact_at_files / 2).max(2) && file.bytes > chosen_bytes {
             break;
         }
         chosen_bytes += file.bytes;
@@ -112,6 +112,12 @@ mod tests {
     fn few_small_files_stay() {
         assert!(groups(&files(&[1; 63]), &settings(64, 1_000)).is_empty());
         assert!(groups(&files(&[600; 100]), &settings(64, 1_000)).is_empty());
+    }
+
+    #[test]
+    fn even_the_smallest_setting_compacts_files_of_different_sizes() {
+        assert_eq!(groups(&files(&[10, 30, 90]), &settings(2, 1_000))[0].len(), 2);
+        assert_eq!(groups(&files(&[10, 30, 20]), &settings(2, 1_000))[0].len(), 3);
     }
 
     #[test]

@@ -4,7 +4,10 @@
 //! its name, and its name is on the disk before the call returns.
 
 use async_trait::async_trait;
-use futures::stream::BoxStream;
+use futures::{
+    StreamExt as _, TryStreamExt as _,
+    stream::{self, BoxStream},
+};
 use object_store::{
     CopyOptions, Error as StoreError, GetOptions, GetResult, ListResult, MultipartUpload,
     ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
@@ -101,9 +104,9 @@ pub(crate) struct DurableStore {
 }
 
 impl DurableStore {
-    /// A store whose root is the root of the file system.
-    pub(crate) fn new() -> Self {
-        Self { local: Arc::new(LocalFileSystem::new()) }
+    /// A store whose root is `folder`, which exists.
+    pub(crate) fn new(folder: &Path) -> object_store::Result<Self> {
+        Ok(Self { local: Arc::new(LocalFileSystem::new_with_prefix(folder)?) })
     }
 
     async fn put(&self, location: &StorePath, payload: PutPayload, create: bool) -> PutDone {
@@ -142,6 +145,18 @@ type PutDone = object_store::Result<PutResult>;
 
 fn generic(source: io::Error) -> StoreError {
     StoreError::Generic { store: "DurableStore", source: Box::new(source) }
+}
+
+type Listed = BoxStream<'static, object_store::Result<ObjectMeta>>;
+
+/// Names in order, as delta-rs expects of all stores but those it knows for local ones.
+fn in_order(listed: Listed) -> Listed {
+    let sorted = async move {
+        let mut entries: Vec<ObjectMeta> = listed.try_collect().await?;
+        entries.sort_by(|a, b| a.location.cmp(&b.location));
+        Ok::<_, StoreError>(stream::iter(entries.into_iter().map(Ok)))
+    };
+    stream::once(sorted).try_flatten().boxed()
 }
 
 impl fmt::Display for DurableStore {
@@ -193,7 +208,7 @@ impl ObjectStore for DurableStore {
         &self,
         prefix: Option<&StorePath>,
     ) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
-        self.local.list(prefix)
+        in_order(self.local.list(prefix))
     }
 
     fn list_with_offset(
@@ -201,7 +216,7 @@ impl ObjectStore for DurableStore {
         prefix: Option<&StorePath>,
         offset: &StorePath,
     ) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
-        self.local.list_with_offset(prefix, offset)
+        in_order(self.local.list_with_offset(prefix, offset))
     }
 
     async fn list_with_delimiter(
@@ -278,11 +293,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn names_are_listed_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = DurableStore::new(folder.path()).unwrap();
+        for number in [7, 3, 9, 1, 5] {
+            let location = StorePath::from(format!("log/{number:03}"));
+            store.put_opts(&location, "x".into(), PutOptions::default()).await.unwrap();
+        }
+        let log = StorePath::from("log");
+        let all: Vec<_> = store.list(Some(&log)).try_collect().await.unwrap();
+        let names: Vec<_> = all.iter().map(|meta| meta.location.as_ref()).collect();
+        assert_eq!(names, ["log/001", "log/003", "log/005", "log/007", "log/009"]);
+        let after = StorePath::from("log/004");
+        let some: Vec<_> = store.list_with_offset(Some(&log), &after).try_collect().await.unwrap();
+        let names: Vec<_> = some.iter().map(|meta| meta.location.as_ref()).collect();
+        assert_eq!(names, ["log/005", "log/007", "log/009"]);
+    }
+
+    #[tokio::test]
     async fn a_checkpoint_in_parts_appears_when_it_is_complete() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("checkpoint");
-        let location = StorePath::from_filesystem_path(folder.path()).unwrap().join("checkpoint");
-        let store = DurableStore::new();
+        let location = StorePath::from("checkpoint");
+        let store = DurableStore::new(folder.path()).unwrap();
         let mut upload = store.put_multipart(&location).await.unwrap();
         upload.put_part("one ".into()).await.unwrap();
         assert!(!file.exists());

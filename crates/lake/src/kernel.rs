@@ -19,16 +19,20 @@ use url::Url;
 pub(crate) async fn open(
     table: &TableRef,
     folder: &Path,
-    version: Option<u64>,
+    version: u64,
 ) -> Result<DeltaTable, LakeError> {
-    let location = location(table, folder)?;
     let opened = async {
+        // delta-rs decodes a location twice and would miss a folder with `%` in its path: it sees
+        // the table as `/NAME/` in a store that begins just above it, and not as a file's location,
+        // which it would look for on the disk.
+        let above = folder.parent().unwrap_or(folder);
+        let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let store = DurableStore::new(above)?;
+        let location = Url::parse(&format!("memory:///{name}/"))
+            .map_err(|error| DeltaTableError::InvalidTableLocation(error.to_string()))?;
         let builder = DeltaTableBuilder::from_url(location.clone())?
-            .with_storage_backend(Arc::new(DurableStore::new()), location);
-        match version {
-            Some(version) => builder.with_version(version).load().await,
-            None => builder.load().await,
-        }
+            .with_storage_backend(Arc::new(store), location);
+        builder.with_version(version).load().await
     };
     opened.await.map_err(|error| delta(table, folder, error))
 }

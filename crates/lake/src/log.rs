@@ -124,7 +124,7 @@ impl TableLog {
         folder: &Path,
         checkpoint: u64,
     ) -> Result<Self, LakeError> {
-        let base = open(table, folder, Some(checkpoint)).await?;
+        let base = open(table, folder, checkpoint).await?;
         let failed = |error| delta(table, folder, error);
         let state = base.snapshot().map_err(failed)?;
         let mut log = Self {
@@ -346,7 +346,7 @@ impl TableLog {
     /// Writes a checkpoint of the newest version and goes on from it.
     pub(crate) async fn write_checkpoint(&mut self) -> Result<u64, LakeError> {
         let failed = |error| delta(&self.table, &self.folder, error);
-        let base = open(&self.table, &self.folder, Some(self.version)).await?;
+        let base = open(&self.table, &self.folder, self.version).await?;
         deltalake_core::checkpoints::create_checkpoint(&base, None).await.map_err(failed)?;
         // Batches not asked for yet are asked of the new base: the old one's files may go away.
         self.base = Some(Box::new(base));
