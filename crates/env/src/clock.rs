@@ -152,7 +152,7 @@ mod tests {
     async fn an_idle_sleeper_jumps_and_a_busy_one_waits() {
         let clock = VirtualClock::new(Timestamp::UNIX_EPOCH);
         let before = Instant::now();
-        clock.sleep_until(Duration::from_secs(3600), Idle::Yes).await;
+        clock.sleep_until(Duration::from_hours(1), Idle::Yes).await;
         assert_eq!(before.elapsed(), Duration::ZERO);
         assert_eq!(clock.now().wall.as_second(), 3600);
         clock.sleep_until(Duration::from_secs(3610), Idle::No).await;
