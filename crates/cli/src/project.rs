@@ -104,7 +104,7 @@ impl Project {
             Entropy::from_system().context("asking the system for a random number")?;
         let id = format!("{:016x}{:016x}", entropy.bits(), entropy.bits());
         let project = NewProject { project_id: id, created_at: self.now() };
-        Ok(Arc::new(SqliteStore::open(&self.state_path(), &project)?))
+        Ok(Arc::new(SqliteStore::open(self.state_path(), &project)?))
     }
 
     /// The state if there is one: commands that only look leave no trace.
@@ -112,7 +112,7 @@ impl Project {
         let path = self.state_path();
         match path.try_exists() {
             Ok(false) => Ok(None),
-            _ => Ok(Some(Arc::new(SqliteStore::open_read_only(&path)?))),
+            _ => Ok(Some(Arc::new(SqliteStore::open_read_only(path)?))),
         }
     }
 
@@ -123,7 +123,7 @@ impl Project {
     pub(crate) fn ports(&self) -> Result<Ports, Failure> {
         let transport =
             HyperTransport::new(&TransportSettings::default()).context("setting up the network")?;
-        let archive = FileArchive::open(&self.archive_path()).with_context(|| {
+        let archive = FileArchive::open(self.archive_path()).with_context(|| {
             format!("opening the archive at `{}`", self.archive_path().display())
         })?;
         Ok(Ports {

@@ -276,10 +276,10 @@ fn summary(entry: &Entry) -> String {
         "cell" => {
             let mut text = format!("cell is {}", field("state"));
             if entry.fields.contains_key("cause") {
-                text.push_str(&format!(", cause {} ({})", field("cause"), field("verdict")));
+                text = format!("{text}, cause {} ({})", field("cause"), field("verdict"));
             }
             if entry.fields.contains_key("next_look_at") {
-                text.push_str(&format!(", next look {}", field("next_look_at")));
+                text = format!("{text}, next look {}", field("next_look_at"));
             }
             text
         }

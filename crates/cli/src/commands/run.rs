@@ -166,7 +166,7 @@ async fn watch_changes(
         }
         let now = ports.clock.now();
         let drift = now.wall.duration_since(wall.wall).as_secs_f64()
-            - (now.monotonic - wall.monotonic).as_secs_f64();
+            - now.monotonic.saturating_sub(wall.monotonic).as_secs_f64();
         wall = now;
         let newer = match ports.state.generation().await {
             Ok(newer) => newer,

@@ -57,7 +57,7 @@ fn put_aside(path: &Path) -> Result<Option<PathBuf>, Failure> {
     if !path.exists() {
         return Ok(None);
     }
-    let aside = (1..)
+    let aside = (1..10_000)
         .map(|number| PathBuf::from(format!("{}.former{number}", path.display())))
         .find(|candidate| !candidate.exists())
         .context("finding a name for the former state file")?;

@@ -77,6 +77,23 @@ fn print(trial: &Trial) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What `--json` prints.
+#[derive(serde::Serialize)]
+struct Printed<'a> {
+    source: &'a str,
+    entity: &'a str,
+    period: String,
+    outcome: &'a str,
+    detail: &'a str,
+    status: Option<u16>,
+    url: &'a str,
+    received_bytes: u64,
+    elapsed_ms: u64,
+    cost: f64,
+    records: Box<serde_json::value::RawValue>,
+    quarantined: Vec<serde_json::Value>,
+}
+
 fn print_json(trial: &Trial) -> Result<(), Failure> {
     let mut records = Vec::new();
     query::write_json(&trial.records, &mut records).map_err(Failure::failed)?;
@@ -88,21 +105,6 @@ fn print_json(trial: &Trial) -> Result<(), Failure> {
         .iter()
         .map(|row| serde_json::json!({ "ordinal": row.ordinal, "check": row.check, "reason": row.reason, "record": row.record }))
         .collect();
-    #[derive(serde::Serialize)]
-    struct Printed<'a> {
-        source: &'a str,
-        entity: &'a str,
-        period: String,
-        outcome: &'a str,
-        detail: &'a str,
-        status: Option<u16>,
-        url: &'a str,
-        received_bytes: u64,
-        elapsed_ms: u64,
-        cost: f64,
-        records: Box<serde_json::value::RawValue>,
-        quarantined: Vec<serde_json::Value>,
-    }
     json(&Printed {
         source: trial.cell.source.as_str(),
         entity: trial.cell.entity.as_str(),

@@ -12,7 +12,6 @@ use std::{
 };
 
 fn data() -> Option<PathBuf> {
-    #[expect(clippy::disallowed_methods, reason = "where the data is, is the caller's knowledge")]
     let named = std::env::var_os("TIDEWATCH_REAL_DATA").map(PathBuf::from);
     let folder =
         named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"));
@@ -29,7 +28,7 @@ fn ten_thousandths(text: &str) -> i128 {
     let text = text.trim_matches('"').trim_start_matches('+');
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     assert!(fraction.len() <= 4 || fraction[4..].bytes().all(|digit| digit == b'0'), "{text}");
-    format!("{whole}{:0<4.4}", fraction).parse().unwrap()
+    format!("{whole}{fraction:0<4.4}").parse().unwrap()
 }
 
 #[test]
