@@ -8,3 +8,10 @@
 mod exchange;
 mod published;
 mod world;
+
+#[cfg(feature = "simulator")]
+mod checkers;
+#[cfg(feature = "simulator")]
+mod repeating;
+#[cfg(feature = "simulator")]
+mod scenarios;

@@ -1,0 +1,144 @@
+//! What is checked when all is over.
+
+use super::{Checked, Expected, Found, Report, Violation, Watch, broken, judge_cell, watch::ready};
+use jiff::Timestamp;
+use model::{CellKey, CellState};
+use state::{CellRow, StateStore};
+use std::{collections::BTreeMap, time::Duration};
+
+impl Watch {
+    /// The last engine has ended by itself.
+    ///
+    /// # Errors
+    /// The books do not add up, a cell is not where the truth allows it to be, or the run is
+    /// outside of what its scenario accepts.
+    pub fn finish(&mut self, finished_after: Duration, kills: u64) -> Result<Report, Violation> {
+        self.read_tables()?;
+        self.attempts.finish()?;
+        self.nothing_is_open()?;
+        self.spent.equals(&ready(self.durable.state.spend(None))?)?;
+        let mut report = Report {
+            requests: self.servers.book().log.len() as u64,
+            batches: self.batches(),
+            kills,
+            finished_after,
+            ..Report::default()
+        };
+        for outcome in self.outcomes.values() {
+            *report.outcomes.entry(outcome.as_str().to_owned()).or_default() += 1;
+        }
+        let end = crate::clock::later(self.scenario.start, finished_after);
+        for id in self.sources.keys() {
+            self.judge(id, end, &mut report)?;
+        }
+        self.accept(&report)?;
+        Ok(report)
+    }
+
+    fn nothing_is_open(&self) -> Checked {
+        let open = ready(self.durable.state.open_attempts())?;
+        if let Some(attempt) = open.first() {
+            return broken(
+                "nothing stays open",
+                format!("{} attempts are reserved at the end, as {attempt:?}", open.len()),
+            );
+        }
+        let announced = ready(self.durable.state.announced())?;
+        if let Some(batch) = announced.first() {
+            return broken("nothing stays open", format!("batch {} is not settled", batch.number));
+        }
+        match self.unbooked_rows.iter().next() {
+            Some((attempt, (source, _))) => broken(
+                "what is loaded is accounted",
+                format!("`{source}` has rows of attempt {attempt}, which is not in the ledger"),
+            ),
+            None => Ok(()),
+        }
+    }
+
+    fn judge(&self, id: &model::SourceId, end: Timestamp, report: &mut Report) -> Checked {
+        let Some(watched) = self.sources.get(id) else { return Ok(()) };
+        let rows: BTreeMap<CellKey, CellRow> = ready(self.durable.state.cells(id))?
+            .into_iter()
+            .map(|row| {
+                let (source, entity) = (id.clone(), row.entity.clone());
+                (CellKey { source, entity, period: row.period }, row)
+            })
+            .collect();
+        let expected = Expected {
+            end,
+            give_up_after: watched.source.looks.give_up_after,
+            present_within: watched.endpoint.present_within.map(|it| it.0),
+            asked_within: watched.endpoint.asked_within.map(|it| it.0),
+        };
+        for (cell, due_at) in &watched.cells {
+            let row = rows.get(cell);
+            let state = row.map(|row| row.state);
+            let key = (cell.entity.to_string(), cell.period.to_string());
+            let live = watched.rows.live().get(&key);
+            let found = Found { state, has_records: live.is_some_and(|it| !it.is_empty()) };
+            if *due_at <= end {
+                report.due += 1;
+                let word = state.map_or("unasked", CellState::as_str);
+                *report.states.entry(word.to_owned()).or_default() += 1;
+            }
+            if *due_at <= end || row.is_some() {
+                let Some(truth) = self.servers.world.truth(cell) else { continue };
+                judge_cell(cell, &truth, found, &expected)?;
+            }
+        }
+        rows.iter().try_for_each(|(cell, row)| self.ledger_agrees(cell, row))
+    }
+
+    /// The last row of a cell in the ledger says what the state says.
+    fn ledger_agrees(&self, cell: &CellKey, row: &CellRow) -> Checked {
+        let known = self.ledger_cells.get(cell);
+        let cause = match row.state {
+            CellState::Absent { cause } | CellState::GivenUp { cause } => Some(cause.as_str()),
+            _ => None,
+        };
+        let agrees = known.is_some_and(|(state, booked)| {
+            state == row.state.as_str() && (cause.is_none() || booked.as_deref() == cause)
+        });
+        if agrees {
+            return Ok(());
+        }
+        broken(
+            "the ledger agrees with the state",
+            format!("`{cell}` is {:?}, the ledger says {known:?}", row.state),
+        )
+    }
+
+    fn accept(&self, report: &Report) -> Checked {
+        let accept = &self.scenario.accept;
+        let outside = |what: String, [low, high]: [f64; 2], found: f64| {
+            if (low..=high).contains(&found) {
+                return Ok(());
+            }
+            broken(
+                "the run is accepted",
+                format!("{what}: {found:.3}, accepted is {low} to {high}; {report:?}"),
+            )
+        };
+        let due = report.due.max(1) as f64;
+        if let Some(range) = accept.requests_per_cell {
+            outside("requests per cell".to_owned(), range, report.requests as f64 / due)?;
+        }
+        for (state, range) in &accept.shares {
+            let count = report.states.get(state).copied().unwrap_or(0);
+            outside(format!("the share of `{state}`"), *range, count as f64 / due)?;
+        }
+        for (outcome, [low, high]) in &accept.outcomes {
+            let count = report.outcomes.get(outcome).copied().unwrap_or(0);
+            let range = [*low as f64, *high as f64];
+            outside(format!("answers that ended as `{outcome}`"), range, count as f64)?;
+        }
+        match accept.finished_within {
+            Some(limit) if report.finished_after > limit.unsigned() => broken(
+                "the run is accepted",
+                format!("it ended after {:?}, {:?} are accepted", report.finished_after, limit.0),
+            ),
+            _ => Ok(()),
+        }
+    }
+}

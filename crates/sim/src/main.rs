@@ -1,0 +1,88 @@
+//! Plays scenarios: `sim SCENARIO --seed N`, or `--seeds A..B`; `--trace` prints the events.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a program for people")]
+
+use sim::runner::{Play, PlayError, Played};
+use std::{ops::RangeInclusive, process::ExitCode, time::Duration};
+use tokio::time::Instant;
+
+const USAGE: &str = "usage: sim SCENARIO [--seed N | --seeds A..B] [--kills N] [--trace]
+
+Plays crates/sim/scenarios/SCENARIO.toml with one seed (default: 1) or with each from A to B, and
+checks every invariant at every event. Exits with 1 at the first that does not hold.";
+
+struct Wanted {
+    scenario: String,
+    seeds: RangeInclusive<u64>,
+    kills: Option<u32>,
+    trace: bool,
+}
+
+fn main() -> ExitCode {
+    let Some(wanted) = wanted(std::env::args().skip(1)) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    for seed in wanted.seeds {
+        let play =
+            Play { name: wanted.scenario.clone(), seed, kills: wanted.kills, trace: wanted.trace };
+        let began = Instant::now();
+        match play.run() {
+            Ok(played) => print(&play, &played, began.elapsed()),
+            Err(error) => {
+                if let PlayError::Broken { trace, .. } = &error {
+                    trace.iter().for_each(|line| println!("{line}"));
+                }
+                eprintln!("{error}");
+                return ExitCode::from(if matches!(error, PlayError::Broken { .. }) {
+                    1
+                } else {
+                    2
+                });
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn print(play: &Play, played: &Played, took: Duration) {
+    played.trace.iter().for_each(|line| println!("{line}"));
+    let report = &played.report;
+    println!(
+        "{} seed {}: trace {:016x}, {} requests for {} cells in {} batches, {} kills, {:.1} days in {:.2} s",
+        play.name,
+        play.seed,
+        played.trace_hash,
+        report.requests,
+        report.due,
+        report.batches,
+        report.kills,
+        report.finished_after.as_secs_f64() / 86_400.0,
+        took.as_secs_f64()
+    );
+    println!("  cells {:?}\n  answers {:?}", report.states, report.outcomes);
+}
+
+fn wanted(mut arguments: impl Iterator<Item = String>) -> Option<Wanted> {
+    let mut wanted = Wanted { scenario: String::new(), seeds: 1..=1, kills: None, trace: false };
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--seed" => {
+                let seed = arguments.next()?.parse().ok()?;
+                wanted.seeds = seed..=seed;
+            }
+            "--seeds" => {
+                let range = arguments.next()?;
+                let (first, last) = range.split_once("..")?;
+                wanted.seeds = first.parse().ok()?..=last.parse().ok()?;
+            }
+            "--kills" => wanted.kills = Some(arguments.next()?.parse().ok()?),
+            "--trace" => wanted.trace = true,
+            name if wanted.scenario.is_empty() && !name.starts_with('-') => {
+                name.clone_into(&mut wanted.scenario);
+            }
+            _ => return None,
+        }
+    }
+    (!wanted.scenario.is_empty()).then_some(wanted)
+}

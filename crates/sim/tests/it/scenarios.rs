@@ -1,0 +1,47 @@
+//! Each scenario with a fixed set of seeds: every invariant at every event, and what its file
+//! accepts at the end.
+
+use sim::runner::Play;
+use std::ops::RangeInclusive;
+
+fn holds(scenario: &str, seeds: RangeInclusive<u64>) {
+    for seed in seeds {
+        let played = Play::new(scenario, seed).run();
+        assert!(played.is_ok(), "{}", played.unwrap_err());
+    }
+}
+
+/// The scenarios by their files, so that none is forgotten.
+macro_rules! scenarios {
+    ($($test:ident: $scenario:literal, $seeds:expr;)+) => {
+        $(#[test] fn $test() { holds($scenario, $seeds); })+
+
+        #[test]
+        fn each_scenario_file_is_played() {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
+            let mut files: Vec<String> = std::fs::read_dir(folder)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            files.sort();
+            let mut played = vec![$(concat!($scenario, ".toml").to_owned()),+];
+            played.sort();
+            assert_eq!(files, played);
+        }
+    };
+}
+
+scenarios! {
+    a_calm_month_of_500_entities_is_complete: "calm-month", 1..=1;
+    a_month_with_all_faults_at_once_ends_in_the_truth: "faults", 1..=1;
+    a_server_that_refuses_is_asked_less_and_gives_everything: "throttled", 1..=2;
+    an_outage_of_a_day_and_a_half_loses_nothing: "outage", 1..=2;
+    a_renamed_field_is_never_an_empty_success: "renamed-field", 1..=2;
+    corrections_and_withdrawals_are_found_by_revisits: "revisit-corrections", 1..=2;
+    no_day_costs_more_than_its_budget: "budget", 1..=2;
+    kills_between_any_two_effects_lose_and_double_nothing: "kills", 1..=2;
+    a_stepped_clock_loses_and_doubles_nothing: "clock-steps", 1..=2;
+    a_paused_source_is_left_alone_and_resumed: "pause-resume", 1..=2;
+    once_and_again_is_as_complete: "once-mode", 1..=2;
+    an_engine_that_ends_in_the_middle_leaves_nothing_open: "until", 1..=2;
+}
