@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use lake::StagedFile;
 use model::{AttemptId, CellKey, Money, Outcome, SourceVersion, TableName, grid::CellOrdinal};
 use state::Evidence;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// One ended attempt, with everything that is to be committed and accounted.
 #[derive(Debug)]
@@ -116,6 +116,33 @@ impl QuarantinedRows {
 }
 
 impl Observation {
+    /// Moves the rows that are still in memory to a later `_observed_at`. Those of a large answer
+    /// are staged already and keep theirs.
+    pub(crate) fn restamp(&mut self, observed_at: Timestamp) {
+        self.observed_at = observed_at;
+        for batch in &mut self.data.batches {
+            let schema = batch.schema();
+            let Ok(index) = schema.index_of("_observed_at") else { continue };
+            let mut stamps = crate::tables::timestamps(batch.num_rows());
+            stamps.append_value_n(observed_at.as_microsecond(), batch.num_rows());
+            let mut columns = batch.columns().to_vec();
+            columns[index] = Arc::new(stamps.finish());
+            // A column of the same type and length always fits.
+            if let Ok(restamped) = RecordBatch::try_new(schema, columns) {
+                *batch = restamped;
+            }
+        }
+    }
+
+    /// Its cell is not expected any more: the books keep the attempt, the tables get nothing, so
+    /// that a cell that comes back finds no rows that the state knows nothing of.
+    pub(crate) fn forget_records(&mut self) {
+        self.data = DataRows::default();
+        self.quarantined = QuarantinedRows::default();
+        self.records = 0;
+        self.detail.push_str("; the cell is not expected any more, nothing was written");
+    }
+
     /// Bytes this observation holds in memory until it is committed, roughly.
     pub(crate) fn held_bytes(&self) -> u64 {
         let rows: usize = self.data.batches.iter().map(RecordBatch::get_array_memory_size).sum();

@@ -17,7 +17,7 @@ use crate::{
 use env::{Idle, Moment};
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use model::{AttemptId, Outcome, SourceId};
+use model::{AttemptId, CellKey, Outcome, SourceId};
 use pace::{Pace, Permit};
 use plan::agenda::Due;
 use source::Source;
@@ -66,9 +66,20 @@ impl Summary {
 }
 
 enum Message {
-    Ended { source: SourceId, result: Box<Result<Observation, WayError>> },
-    Reserved { source: SourceId, due: Vec<Due>, at: Timestamp, result: Result<Granted, StateError> },
-    Committed { number: i64, result: Result<usize, EngineError> },
+    Ended {
+        source: SourceId,
+        result: Box<Result<Observation, WayError>>,
+    },
+    Reserved {
+        source: SourceId,
+        due: Vec<(Due, CellKey)>,
+        at: Timestamp,
+        result: Result<Granted, StateError>,
+    },
+    Committed {
+        number: i64,
+        result: Result<usize, EngineError>,
+    },
 }
 
 /// See the module.
@@ -92,6 +103,8 @@ pub struct Engine {
     pub(crate) summary: Summary,
     sender: mpsc::UnboundedSender<Message>,
     messages: mpsc::UnboundedReceiver<Message>,
+    /// The `_observed_at` of the last accounted attempt: tasks stamp, and may arrive out of order.
+    observed_at_latest: Timestamp,
     /// The source that is served first, so that none is always last.
     pub(crate) turn: usize,
 }
@@ -173,6 +186,7 @@ impl Engine {
             },
             sender,
             messages,
+            observed_at_latest: project.observed_at_max.unwrap_or(Timestamp::MIN),
             turn: 0,
             ports,
             options,
@@ -276,11 +290,12 @@ impl Engine {
         if due.is_empty() {
             return;
         }
-        let cells = due
-            .iter()
-            .filter_map(|due| source.cell(due.ordinal))
-            .map(|cell| (cell.entity, cell.period))
+        // With its cell: the grid may change while the state is asked, and ordinals with it.
+        let due: Vec<_> = due
+            .into_iter()
+            .filter_map(|due| source.cell(due.ordinal).map(|cell| (due, cell)))
             .collect();
+        let cells = due.iter().map(|(_, cell)| (cell.entity.clone(), cell.period)).collect();
         let request = Reserve {
             source: id.clone(),
             cells,
@@ -366,12 +381,22 @@ impl Engine {
         }
     }
 
-    fn reserved(&mut self, id: &SourceId, due: &[Due], at: Timestamp, granted: Granted) {
-        let Some(source) = self.sources.get_mut(id) else { return };
+    fn reserved(&mut self, id: &SourceId, due: &[(Due, CellKey)], at: Timestamp, granted: Granted) {
+        let attempts = (granted.first.0..).map(AttemptId);
+        let Some(source) = self.sources.get_mut(id) else {
+            self.unsent.extend(attempts.take(granted.granted));
+            return;
+        };
         source.reserving = false;
-        let (sent, kept) = due.split_at(granted.granted.min(due.len()));
-        source.make_ready(sent, granted.first, at);
-        source.put_back(kept);
+        for (index, ((due, cell), attempt)) in due.iter().zip(attempts).enumerate() {
+            let is_granted = index < granted.granted;
+            match source.ordinal(cell).map(|ordinal| Due { ordinal, priority: due.priority }) {
+                Some(due) if is_granted => source.make_ready(&[due], attempt, at),
+                Some(due) => source.put_back(&[due]),
+                None if is_granted => self.unsent.push(attempt),
+                None => {}
+            }
+        }
         if let Some(scope) = granted.exhausted {
             let tomorrow = at
                 .to_zoned(TimeZone::UTC)
@@ -388,7 +413,7 @@ impl Engine {
     }
 
     /// account: the cell's row and its next look, from the evidence of one attempt.
-    fn account(&mut self, id: &SourceId, observation: Observation) {
+    fn account(&mut self, id: &SourceId, mut observation: Observation) {
         let now = self.ports.clock.now();
         self.summary.requests += 1;
         self.summary.quarantined += observation.quarantined.total;
@@ -396,10 +421,14 @@ impl Engine {
             self.summary.records += observation.records;
         }
         let number = self.pending.number;
+        if observation.observed_at < self.observed_at_latest {
+            observation.restamp(self.observed_at_latest);
+        }
+        self.observed_at_latest = observation.observed_at;
         let Some(source) = self.sources.get_mut(id) else {
             // The source was taken away while its request was under way.
-            let table = model::TableName::parse(id.as_str());
-            if let Ok(table) = table {
+            if let Ok(table) = model::TableName::parse(id.as_str()) {
+                observation.forget_records();
                 self.pending.push(observation, None, &table);
             }
             return;
@@ -410,6 +439,14 @@ impl Engine {
         } else {
             source.pace.observe(&pace_observation(&observation), now);
         }
+        // The grid may have changed while the request was under way.
+        let Some(ordinal) = source.ordinal(&observation.cell) else {
+            let table = source.compiled.source.table.clone();
+            observation.forget_records();
+            self.pending.push(observation, None, &table);
+            return;
+        };
+        observation.ordinal = ordinal;
         let before = source.known(observation.ordinal).cloned();
         let (row, retrying) = next_row(source, before.as_ref(), &observation, now.wall);
         source.book(observation.ordinal, &row, retrying, number);

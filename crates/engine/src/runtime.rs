@@ -44,6 +44,8 @@ pub(crate) struct Runtime {
     known: BTreeMap<u64, Known>,
     /// Reserved, and waiting for the pace's permission.
     pub(crate) ready: VecDeque<Job>,
+    /// Reserved for cells that are not expected any more: their money goes back.
+    pub(crate) unsent: Vec<AttemptId>,
     pub(crate) reserving: bool,
     /// Until when the day's budget is spent.
     pub(crate) spent_until: Option<Timestamp>,
@@ -108,6 +110,7 @@ impl Runtime {
             retry_budget: RetryBudget::new(RETRY_SHARE),
             known: BTreeMap::new(),
             ready: VecDeque::new(),
+            unsent: Vec::new(),
             reserving: false,
             spent_until: None,
             retrying: BTreeSet::new(),
@@ -197,12 +200,14 @@ impl Runtime {
             .into_iter()
             .filter_map(|(old, known)| moved.get(&old).map(|new| (*new, known)))
             .collect();
-        self.ready.retain_mut(|job| match grid.ordinal(&job.cell.entity, job.cell.period) {
-            Some(ordinal) => {
-                job.ordinal = ordinal;
-                true
+        let unsent = &mut self.unsent;
+        self.ready.retain_mut(|job| {
+            let ordinal = grid.ordinal(&job.cell.entity, job.cell.period);
+            match ordinal {
+                Some(ordinal) => job.ordinal = ordinal,
+                None => unsent.push(job.attempt),
             }
-            None => false,
+            ordinal.is_some()
         });
         self.agenda.extend(Arc::clone(&grid));
         self.grid = grid;
@@ -298,6 +303,11 @@ impl Runtime {
     pub(crate) fn cell(&self, ordinal: CellOrdinal) -> Option<CellKey> {
         let (entity, period) = self.cell_of(code(ordinal))?;
         Some(CellKey { source: self.compiled.source.id.clone(), entity, period })
+    }
+
+    /// Where a cell stands in the present grid.
+    pub(crate) fn ordinal(&self, cell: &CellKey) -> Option<CellOrdinal> {
+        self.grid.ordinal(&cell.entity, cell.period)
     }
 
     /// Makes jobs of granted cells.

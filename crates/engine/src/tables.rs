@@ -121,7 +121,7 @@ pub fn cells_schema() -> SchemaRef {
     ])
 }
 
-fn timestamps(capacity: usize) -> TimestampMicrosecondBuilder {
+pub(crate) fn timestamps(capacity: usize) -> TimestampMicrosecondBuilder {
     TimestampMicrosecondBuilder::with_capacity(capacity).with_timezone("UTC")
 }
 

@@ -23,6 +23,8 @@ impl Engine {
             let ready = self.sources.values_mut().flat_map(|source| source.ready.drain(..));
             self.unsent.extend(ready.map(|job| job.attempt));
         }
+        let dropped = self.sources.values_mut().flat_map(|source| source.unsent.drain(..));
+        self.unsent.extend(dropped);
         if !self.unsent.is_empty() {
             self.ports.state.release(&self.unsent).await?;
             self.unsent.clear();

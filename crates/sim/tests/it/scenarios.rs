@@ -42,6 +42,8 @@ scenarios! {
     kills_between_any_two_effects_lose_and_double_nothing: "kills", 1..=2;
     a_stepped_clock_loses_and_doubles_nothing: "clock-steps", 1..=2;
     a_paused_source_is_left_alone_and_resumed: "pause-resume", 1..=2;
+    backfills_while_requests_are_under_way_lose_nothing: "backfill", 1..=2;
+    slow_stores_keep_the_books_in_order: "slow-stores", 1..=2;
     once_and_again_is_as_complete: "once-mode", 1..=2;
     an_engine_that_ends_in_the_middle_leaves_nothing_open: "until", 1..=2;
 }
