@@ -1,4 +1,6 @@
 //! What a person reads who made a mistake.
+//!
+//! Long because it is a list: each mistake with its whole message.
 
 use crate::{Project, SMALLEST, check, with};
 use insta::assert_snapshot;
