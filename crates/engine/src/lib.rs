@@ -4,7 +4,7 @@
 //! plan -> pace -> fetch -> archive -> extract -> validate -> commit -> account -> report
 //! ```
 //!
-//! [`way::walk`] is that line for one attempt; [`Engine`] runs many of them and commits what they
+//! `way::walk` is that line for one attempt; [`Engine`] runs many of them and commits what they
 //! bring in micro-batches, exactly once. It knows no command line and no web.
 
 mod answer;
