@@ -29,7 +29,7 @@ const ENTITIES: usize = 240;
 const SESSIONS: usize = 20;
 const FROM: Date = date(2025, 11, 17);
 /// What the exchange grants; the source asks a little more, so that refusals are seen.
-const SERVED_PER_SECOND: f64 = 150.0;
+const SERVED_PER_SECOND: f64 = 60.0;
 
 /// A world, the source that asks it, and the time it spans.
 struct Stage {
@@ -136,7 +136,7 @@ url  = "EXCHANGE{{{{ entity }}}}?date={{{{ period }}}}"
 cost = 0.01
 
 [limit]
-rate        = 200
+rate        = 100
 burst       = 20
 concurrency = 16
 
