@@ -55,12 +55,17 @@ pub fn completeness(stored: &[StateCount], expected: u64, expected_due: u64) -> 
     let mut lines: Vec<Line> = stored
         .iter()
         .filter(|count| count.cells > 0)
-        .map(|count| Line {
-            state: count.state.clone(),
-            cause: count.cause,
-            family: count.cause.map(Cause::family),
-            verdict: count.cause.map(|cause| cause.verdict(is_final(&count.state))),
-            cells: count.cells,
+        .map(|count| {
+            let cause = count.cause.or((count.state == "held").then_some(Cause::Quarantined));
+            // Why a cell waits is told cell by cell; that it is undecided holds of all of them.
+            let waiting = (count.state == "waiting").then_some(Verdict::Undecided);
+            Line {
+                state: count.state.clone(),
+                cause,
+                family: cause.map(Cause::family),
+                verdict: cause.map(|cause| cause.verdict(is_final(&count.state))).or(waiting),
+                cells: count.cells,
+            }
         })
         .collect();
     let touched: u64 = lines.iter().map(|line| line.cells).sum();
@@ -114,7 +119,7 @@ mod tests {
             count("present", None, 90),
             count("absent", Some(Cause::SourceGap), 2),
             count("absent", Some(Cause::NoActivity), 3),
-            count("waiting", Some(Cause::LateUsual), 1),
+            count("waiting", None, 1),
         ];
         let report = completeness(&stored, 120, 100);
         assert_eq!(report.lines.iter().map(|line| line.cells).sum::<u64>(), 120);

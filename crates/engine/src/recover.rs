@@ -82,8 +82,8 @@ fn interrupted(
         priority: "live",
         cost: attempt.cost,
         outcome: Outcome::TransportError,
-        detail: "cut off: the engine stopped before the answer was accounted; the cost is counted, the cell is asked \
-                 again"
+        detail: "not accounted: a `tidewatch try`, or cut off when an engine stopped; the cost is \
+                 counted, the cell is asked again"
             .to_owned(),
         retry_after: None,
         source_version: SourceVersion(Arc::from("")),

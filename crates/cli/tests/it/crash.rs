@@ -114,7 +114,7 @@ fn check_books(project: &Project, killed: u64) {
     let booked: f64 = ledger[0]["cost"].to_string().trim_matches('"').parse().unwrap();
     assert!((spent - booked).abs() < 1e-6, "spent {spent}, booked {booked}");
     let cut_off =
-        project.sql("select count(*) as n from ledger.attempts where detail like 'cut off%'");
+        project.sql("select count(*) as n from ledger.attempts where detail like 'not accounted%'");
     assert!(
         killed == 0 || cut_off[0]["n"].as_u64().unwrap() > 0,
         "no kill hit an attempt in flight"
@@ -193,7 +193,7 @@ async fn a_terminated_engine_finishes_what_is_in_flight() {
     assert!(killed.success());
     let status = engine.wait().unwrap();
     assert_eq!(status.code(), Some(0));
-    let cut_off = project.sql("select count(*) as n, sum(case when detail like 'cut off%' then 1 else 0 end) as cut from ledger.attempts");
+    let cut_off = project.sql("select count(*) as n, sum(case when detail like 'not accounted%' then 1 else 0 end) as cut from ledger.attempts");
     assert!(cut_off[0]["n"].as_u64().unwrap() > 20, "{cut_off}");
     // Nothing is left for a next start to mend: all money reserved is booked or given back.
     let spend = project.ok(&["spend", "--json"]).json();

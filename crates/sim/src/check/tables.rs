@@ -107,7 +107,7 @@ impl Reader {
                     cost: Money { micros: i64::try_from(micros).unwrap_or(i64::MAX) },
                     digest: columns.text("response_digest", row)?,
                     archive: columns.text("archive", row)?,
-                    was_cut_off: detail.starts_with("cut off"),
+                    was_cut_off: detail.starts_with("not accounted"),
                 });
             }
         }
