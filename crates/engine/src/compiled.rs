@@ -5,7 +5,7 @@ use arrow::datatypes::SchemaRef;
 use extract::Extractor;
 use fetch::{FetchLimits, FetchRequest};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use model::{AttemptId, Entity, Period, Validators};
+use model::{AttemptId, Entity, Period};
 use plan::look::{LookPolicy, Revisit};
 use sha2::{Digest as _, Sha256};
 use source::{Auth, Source, TemplateError};
@@ -79,12 +79,11 @@ impl Compiled {
         })
     }
 
-    /// The request for one cell, conditional if `validators` are given.
+    /// The request for one cell, without validators.
     pub(crate) fn request(
         &self,
         entity: &Entity,
         period: &str,
-        validators: Option<Validators>,
     ) -> Result<FetchRequest, TemplateError> {
         let request = &self.source.request;
         let body = request
@@ -97,7 +96,7 @@ impl Compiled {
             },
             url: request.url.render_url(entity.as_str(), period)?,
             headers: Arc::clone(&self.headers),
-            validators,
+            validators: None,
             body,
             limits: Arc::clone(&self.limits),
             expects_json: true,

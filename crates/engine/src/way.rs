@@ -56,12 +56,12 @@ pub(crate) async fn walk(ways: &Ways, job: Job) -> Result<Observation, WayError>
     let period = job.cell.period.to_string();
     let compiled = Arc::clone(&job.compiled);
     let started = ways.clock.now();
-    let validators = conditional(&job, &compiled, &period);
-    let request = match compiled.request(&job.cell.entity, &period, validators) {
+    let mut request = match compiled.request(&job.cell.entity, &period) {
         Ok(request) => request,
         Err(error) => return Ok(job.unwalked().not_sent(started, error.to_string())),
     };
     let request_hash = compiled.request_hash(&request);
+    request.validators = conditional(&job, &compiled, request_hash);
 
     let mut fetched = fetch::fetch(&*ways.transport, request, started.wall).await;
     let observed_at = ways.observed_at();
@@ -111,7 +111,7 @@ impl Ways {
 }
 
 /// Validators that may be sent: they belong to this request, this definition, and a body we hold.
-fn conditional(job: &Job, compiled: &Compiled, period: &str) -> Option<Validators> {
+fn conditional(job: &Job, compiled: &Compiled, request_hash: u64) -> Option<Validators> {
     if !compiled.source.request.conditional {
         return None;
     }
@@ -119,8 +119,7 @@ fn conditional(job: &Job, compiled: &Compiled, period: &str) -> Option<Validator
     if evidence.validators.is_empty() || evidence.source_version != compiled.source.version {
         return None;
     }
-    let plain = compiled.request(&job.cell.entity, period, None).ok()?;
-    (compiled.request_hash(&plain) == evidence.request_hash).then(|| evidence.validators.clone())
+    (request_hash == evidence.request_hash).then(|| evidence.validators.clone())
 }
 
 impl Job {
