@@ -7,6 +7,7 @@
 pub mod batches;
 pub mod cells;
 pub mod money;
+pub mod paces;
 pub mod projects;
 
 use crate::rows::{Batch, CellRow, Evidence, NewProject, Reserve};
@@ -68,6 +69,15 @@ macro_rules! contract {
                 observed_at_never_goes_back
                 batches_may_be_empty
                 two_announced_batches_settle_apart
+            ]
+            paces: [
+                paces_are_kept_by_scope_and_the_last_row_wins
+                a_newcomer_waits_for_the_others_to_shrink
+                who_leaves_or_expires_is_replaced_at_the_next_renewal
+                four_holders_come_to_a_quarter_each
+                scopes_are_shared_apart_and_answered_in_order
+                a_clock_that_steps_back_grants_nothing_twice
+                the_ends_of_time_are_times
             ]
         );
     };

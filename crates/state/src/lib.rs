@@ -1,5 +1,5 @@
 //! Hot state: which cells stand where, what was spent, which batches are announced, what people
-//! wish for.
+//! wish for, what was learned of limits and who holds which share of them.
 //!
 //! One port, [`StateStore`], with two engines: [`MemoryStore`] for the simulator and
 //! [`SqliteStore`] for everything else. Both keep the promises of [`contract`].
@@ -24,14 +24,15 @@ pub mod contract;
 
 mod budget;
 mod open_bits;
+mod share;
 mod wire;
 
 pub use error::StateError;
 pub use memory::MemoryStore;
 pub use port::{StateFuture, StateStore};
 pub use rows::{
-    BackfillRow, Batch, BudgetScope, CellCount, CellFilter, CellRow, Evidence, Granted,
-    NewBackfill, NewProject, OpenAttempt, PeriodCount, ProjectRow, Rebuilt, Reserve, SourceRow,
-    SpendRow,
+    BackfillRow, Batch, BudgetScope, CellCount, CellFilter, CellRow, Evidence, Granted, HoldShares,
+    NewBackfill, NewProject, OpenAttempt, PaceRow, PeriodCount, ProjectRow, Rebuilt, Reserve,
+    SourceRow, SpendRow,
 };
 pub use sqlite::SqliteStore;

@@ -9,9 +9,11 @@ use crate::{
     open_bits::OpenBits,
     port::{StateFuture, StateStore},
     rows::{
-        BackfillRow, Batch, CellCount, CellFilter, CellRow, Granted, NewBackfill, NewProject,
-        OpenAttempt, PeriodCount, ProjectRow, Rebuilt, Reserve, SourceRow, SpendRow,
+        BackfillRow, Batch, CellCount, CellFilter, CellRow, Granted, HoldShares, NewBackfill,
+        NewProject, OpenAttempt, PaceRow, PeriodCount, ProjectRow, Rebuilt, Reserve, SourceRow,
+        SpendRow,
     },
+    share::{self, Lease},
     wire,
 };
 use jiff::{Timestamp, civil::Date};
@@ -39,6 +41,9 @@ struct Kept {
     reservations: BTreeMap<i64, Reservation>,
     batches: BTreeMap<i64, Batch>,
     backfills: BTreeMap<i64, BackfillRow>,
+    paces: BTreeMap<String, PaceRow>,
+    /// By scope and holder.
+    shares: BTreeMap<String, BTreeMap<String, Lease>>,
 }
 
 #[derive(Debug)]
@@ -72,6 +77,8 @@ impl MemoryStore {
             reservations: BTreeMap::new(),
             batches: BTreeMap::new(),
             backfills: BTreeMap::new(),
+            paces: BTreeMap::new(),
+            shares: BTreeMap::new(),
         };
         Self { kept: Arc::new(Mutex::new(kept)) }
     }
@@ -205,6 +212,17 @@ impl Kept {
         let observed_at_max = batch.observed_at_max.map(wire::kept);
         self.project.observed_at_max = self.project.observed_at_max.max(observed_at_max);
         Ok(())
+    }
+
+    fn hold_share(&mut self, wish: &HoldShares, scope: &str) -> f64 {
+        let now = wire::nanoseconds(wish.now);
+        let holders = self.shares.entry(scope.to_owned()).or_default();
+        holders.retain(|holder, lease| *holder != wish.holder && lease.expires_at > now);
+        let others: Vec<i64> = holders.values().map(|lease| lease.parts).collect();
+        let parts = share::granted(&others);
+        let expires_at = share::expires_at(wish.now, wish.lasts);
+        holders.insert(wish.holder.clone(), Lease { parts, expires_at });
+        share::share(parts)
     }
 
     fn import(&mut self, rebuilt: &Rebuilt) -> Result<(), StateError> {
@@ -444,6 +462,39 @@ impl StateStore for MemoryStore {
         self.with(move |kept| {
             let row = kept.backfills.get_mut(&id).ok_or(StateError::UnknownBackfill { id })?;
             row.finished_at.get_or_insert(wire::kept(at));
+            Ok(())
+        })
+    }
+
+    fn paces(&self) -> StateFuture<'_, Vec<PaceRow>> {
+        self.with(|kept| Ok(kept.paces.values().cloned().collect()))
+    }
+
+    fn put_paces(&self, rows: &[PaceRow]) -> StateFuture<'_, ()> {
+        let rows = rows.to_vec();
+        self.with(move |kept| {
+            kept.paces.extend(rows.into_iter().map(|row| {
+                let updated_at = wire::kept(row.updated_at);
+                (row.scope.clone(), PaceRow { updated_at, ..row })
+            }));
+            Ok(())
+        })
+    }
+
+    fn hold_shares(&self, wish: &HoldShares) -> StateFuture<'_, Vec<f64>> {
+        let wish = wish.clone();
+        self.with(move |kept| {
+            Ok(wish.scopes.iter().map(|scope| kept.hold_share(&wish, scope)).collect())
+        })
+    }
+
+    fn drop_shares(&self, holder: &str) -> StateFuture<'_, ()> {
+        let holder = holder.to_owned();
+        self.with(move |kept| {
+            for holders in kept.shares.values_mut() {
+                holders.remove(&holder);
+            }
+            kept.shares.retain(|_, holders| !holders.is_empty());
             Ok(())
         })
     }

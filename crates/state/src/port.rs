@@ -3,8 +3,8 @@
 use crate::{
     error::StateError,
     rows::{
-        BackfillRow, Batch, CellCount, CellFilter, CellRow, Granted, NewBackfill, OpenAttempt,
-        PeriodCount, ProjectRow, Rebuilt, Reserve, SourceRow, SpendRow,
+        BackfillRow, Batch, CellCount, CellFilter, CellRow, Granted, HoldShares, NewBackfill,
+        OpenAttempt, PaceRow, PeriodCount, ProjectRow, Rebuilt, Reserve, SourceRow, SpendRow,
     },
 };
 use jiff::{Timestamp, civil::Date};
@@ -90,6 +90,21 @@ pub trait StateStore: Send + Sync + Debug {
     fn backfills(&self) -> StateFuture<'_, Vec<BackfillRow>>;
     /// Marks a wish as fulfilled; the first time stays.
     fn finish_backfill(&self, id: i64, at: Timestamp) -> StateFuture<'_, ()>;
+
+    /// What was learned of limit scopes, by scope.
+    fn paces(&self) -> StateFuture<'_, Vec<PaceRow>>;
+    /// Creates or replaces rows; of the same scope the last wins. No part of `generation`.
+    fn put_paces(&self, rows: &[PaceRow]) -> StateFuture<'_, ()>;
+    /// Renews a holder's leases; its share (0 to 1) of each scope, in the order of the wish.
+    ///
+    /// A share is an even one among the live holders of the scope, but never more than the others
+    /// leave: at most 1 is granted of a scope at any time. A newcomer gets 0 until the others have
+    /// renewed; when one leaves or expires, the others grow as they renew. A lease is over when the
+    /// caller's `now` says so, and only its holder changes when it ends. Scopes that the holder no
+    /// longer names keep their lease until then.
+    fn hold_shares(&self, wish: &HoldShares) -> StateFuture<'_, Vec<f64>>;
+    /// Ends all leases of a holder; one without any is passed over.
+    fn drop_shares(&self, holder: &str) -> StateFuture<'_, ()>;
 
     /// A number that grows whenever `put_source` or `add_backfill` changed something, by whatever
     /// process. Cheap: made to be polled.

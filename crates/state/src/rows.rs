@@ -1,7 +1,7 @@
 //! The rows that the port takes and gives.
 
 use crate::wire;
-use jiff::{Timestamp, civil::Date};
+use jiff::{SignedDuration, Timestamp, civil::Date};
 use model::{
     AttemptId, Cause, CellState, Digest, Entity, Money, Outcome, Period, SourceId, SourceVersion,
     Validators,
@@ -278,6 +278,30 @@ pub struct BackfillRow {
     pub requested_at: Timestamp,
     /// When it was fulfilled.
     pub finished_at: Option<Timestamp>,
+}
+
+/// What was learned of a limit scope, as text that only `engine` understands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PaceRow {
+    /// Which requests count against the same limit.
+    pub scope: String,
+    /// What was learned.
+    pub learned: String,
+    /// When.
+    pub updated_at: Timestamp,
+}
+
+/// A wish for shares of limit scopes, renewed while it lasts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoldShares {
+    /// Who wishes; unique among those who run at the same time.
+    pub holder: String,
+    /// Of which scopes.
+    pub scopes: Vec<String>,
+    /// When.
+    pub now: Timestamp,
+    /// How long the shares are held unless they are renewed.
+    pub lasts: SignedDuration,
 }
 
 /// State as read from the ledger tables.

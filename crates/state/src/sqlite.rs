@@ -11,6 +11,7 @@ mod fault;
 mod money;
 mod names;
 mod open;
+mod paces;
 mod projects;
 mod wishes;
 
@@ -21,8 +22,9 @@ use crate::{
     error::StateError,
     port::{StateFuture, StateStore},
     rows::{
-        BackfillRow, Batch, CellCount, CellFilter, CellRow, Granted, NewBackfill, NewProject,
-        OpenAttempt, PeriodCount, ProjectRow, Rebuilt, Reserve, SourceRow, SpendRow,
+        BackfillRow, Batch, CellCount, CellFilter, CellRow, Granted, HoldShares, NewBackfill,
+        NewProject, OpenAttempt, PaceRow, PeriodCount, ProjectRow, Rebuilt, Reserve, SourceRow,
+        SpendRow,
     },
     wire,
 };
@@ -264,6 +266,25 @@ impl StateStore for SqliteStore {
 
     fn finish_backfill(&self, id: i64, at: Timestamp) -> StateFuture<'_, ()> {
         self.write(move |transaction, _| wishes::finish(transaction, id, at))
+    }
+
+    fn paces(&self) -> StateFuture<'_, Vec<PaceRow>> {
+        self.read(paces::all)
+    }
+
+    fn put_paces(&self, rows: &[PaceRow]) -> StateFuture<'_, ()> {
+        let rows = rows.to_vec();
+        self.write(move |transaction, _| paces::put(transaction, &rows))
+    }
+
+    fn hold_shares(&self, wish: &HoldShares) -> StateFuture<'_, Vec<f64>> {
+        let wish = wish.clone();
+        self.write(move |transaction, _| paces::hold(transaction, &wish))
+    }
+
+    fn drop_shares(&self, holder: &str) -> StateFuture<'_, ()> {
+        let holder = holder.to_owned();
+        self.write(move |transaction, _| paces::drop_all(transaction, &holder))
     }
 
     fn generation(&self) -> StateFuture<'_, u64> {

@@ -13,9 +13,9 @@ use lake::{
 };
 use model::{AttemptId, CellKey, Digest, SourceId, SourceVersion};
 use state::{
-    BackfillRow, Batch, CellCount, CellFilter, CellRow, Granted, MemoryStore, NewBackfill,
-    OpenAttempt, PeriodCount, ProjectRow, Rebuilt, Reserve, SourceRow, SpendRow, StateFuture,
-    StateStore,
+    BackfillRow, Batch, CellCount, CellFilter, CellRow, Granted, HoldShares, MemoryStore,
+    NewBackfill, OpenAttempt, PaceRow, PeriodCount, ProjectRow, Rebuilt, Reserve, SourceRow,
+    SpendRow, StateFuture, StateStore,
 };
 use std::{
     collections::BTreeSet,
@@ -79,6 +79,10 @@ impl StateStore for MortalState {
         fn finish_backfill(&self, id: i64, at: Timestamp) -> ();
         fn generation(&self) -> u64;
         fn import(&self, rebuilt: &Rebuilt) -> ();
+        fn paces(&self) -> Vec<PaceRow>;
+        fn put_paces(&self, rows: &[PaceRow]) -> ();
+        fn hold_shares(&self, wish: &HoldShares) -> Vec<f64>;
+        fn drop_shares(&self, holder: &str) -> ();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::fault::{Fault, of_io};
 use crate::{error::StateError, rows::NewProject, wire};
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
 use std::{
     ffi::OsString,
     fs::{self, File},
@@ -12,11 +12,13 @@ use std::{
     time::Duration,
 };
 
-const SCHEMA: &str = include_str!("schema.sql");
+/// What makes each format from the one before, the first from nothing. A step that was released
+/// is never edited.
+const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
 /// `TWst`, at a fixed place in the file's header.
 const APPLICATION_ID: i64 = 0x5457_7374;
 /// The format that this program writes.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = STEPS.len() as i64;
 /// How long another process may hold the file before we give up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// SQLite's smallest page: no database is smaller.
@@ -83,8 +85,7 @@ fn write_empty(fresh: &Path, new: &NewProject) -> Result<(), Fault> {
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     let transaction = connection.transaction()?;
-    transaction.execute_batch(SCHEMA)?;
-    transaction.pragma_update(None, "user_version", FORMAT)?;
+    take_steps(&transaction, 0)?;
     transaction.execute(
         "INSERT INTO project VALUES (1, ?1, ?2, NULL, 1, 1, 0)",
         params![new.project_id, wire::nanoseconds(new.created_at)],
@@ -92,6 +93,27 @@ fn write_empty(fresh: &Path, new: &NewProject) -> Result<(), Fault> {
     transaction.commit()?;
     // The last connection moves the log into the file.
     connection.close().map_err(|(_, cause)| cause)?;
+    Ok(())
+}
+
+/// Takes the steps from a format to ours.
+fn take_steps(transaction: &Transaction<'_>, from: usize) -> Result<(), Fault> {
+    for step in &STEPS[from..] {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", FORMAT)?;
+    Ok(())
+}
+
+/// Brings a file of a former format to ours, whole or not at all.
+fn migrate(connection: &mut Connection) -> Result<(), Fault> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Read again, now that nobody else can write: another process may have been faster.
+    let found = transaction.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))?;
+    if let Some(from) = usize::try_from(found).ok().filter(|from| *from < STEPS.len()) {
+        take_steps(&transaction, from)?;
+    }
+    transaction.commit()?;
     Ok(())
 }
 
@@ -201,7 +223,7 @@ fn log_is_empty(path: &Path) -> bool {
 }
 
 fn prepared(path: &Path, name: &Path, flags: OpenFlags) -> Result<Connection, Fault> {
-    let connection = Connection::open_with_flags(name, flags)?;
+    let mut connection = Connection::open_with_flags(name, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
     let number =
@@ -218,7 +240,7 @@ fn prepared(path: &Path, name: &Path, flags: OpenFlags) -> Result<Connection, Fa
         let path = path.to_owned();
         return Err(Fault::Refused(StateError::NewerVersion { found, supported: FORMAT, path }));
     }
-    if found != FORMAT {
+    if found < 1 {
         return Err(Fault::damaged(format!("its format is `{found}`, which never was")));
     }
     // SQLite opens what it may not write for reading, and would say so at the first write only.
@@ -232,6 +254,10 @@ fn prepared(path: &Path, name: &Path, flags: OpenFlags) -> Result<Connection, Fa
         "PRAGMA synchronous = FULL; PRAGMA cache_size = -32768; PRAGMA temp_store = MEMORY;
          PRAGMA foreign_keys = OFF; PRAGMA journal_size_limit = 67108864;",
     )?;
+    // Who only looks reads a former format as it stands.
+    if writes && found < FORMAT {
+        migrate(&mut connection)?;
+    }
     let projects: i64 =
         connection.query_row("SELECT count(*) FROM project", [], |row| row.get(0))?;
     if projects != 1 {

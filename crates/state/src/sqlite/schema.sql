@@ -1,4 +1,4 @@
--- Hot state of one project. Times are nanoseconds since 1970, money is in millionths, periods are
+-- Format 1: hot state of one project. Times are nanoseconds since 1970, money is in millionths, periods are
 -- hours since 1970 of their first instant times 8, plus their kind (1 month, 2 week, 3 day,
 -- 4 hour), so that numbers sort as periods do.
 

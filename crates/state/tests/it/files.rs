@@ -3,8 +3,8 @@
 use crate::contract::sqlite;
 use rusqlite::Connection;
 use state::{
-    SqliteStore, StateError, StateStore,
-    contract::{project, request, row, settle, source},
+    PaceRow, SqliteStore, StateError, StateStore,
+    contract::{at, paces::wish, project, request, row, settle, source},
 };
 use std::{
     error::Error,
@@ -97,15 +97,90 @@ async fn damage_inside_is_an_error_and_never_other_data() {
 #[tokio::test]
 async fn a_file_of_a_newer_version_is_refused_untouched() {
     let (path, _alive) = filled().await;
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 3).unwrap();
     let before = fs::read(&path).unwrap();
     for error in [open(&path).unwrap_err(), SqliteStore::open_read_only(&path).unwrap_err()] {
         assert!(
-            matches!(error, StateError::NewerVersion { found: 2, supported: 1, .. }),
+            matches!(error, StateError::NewerVersion { found: 3, supported: 2, .. }),
             "{error:?}"
         );
     }
     assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+/// A state file as the program of the first format left it, with one wish in it.
+fn of_the_first_format() -> (PathBuf, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let connection = Connection::open(&path).unwrap();
+    connection.pragma_update(None, "application_id", 0x5457_7374).unwrap();
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).unwrap();
+    connection.execute_batch(include_str!("../../src/sqlite/schema.sql")).unwrap();
+    let rows = "INSERT INTO project VALUES (1, 'prj_former', 0, NULL, 8, 5, 2);
+                INSERT INTO sources (id, name) VALUES (1, 'eod');
+                INSERT INTO backfills VALUES (1, 1, '2025-01-01', '2025-12-31', 0, NULL);";
+    connection.execute_batch(rows).unwrap();
+    connection.pragma_update(None, "user_version", 1).unwrap();
+    (path, folder)
+}
+
+fn pace() -> PaceRow {
+    PaceRow { scope: "https://a".to_owned(), learned: "1 2".to_owned(), updated_at: at(1) }
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_format_is_brought_to_ours() {
+    let (path, _alive) = of_the_first_format();
+    let store = open(&path).unwrap();
+    let found = store.project().await.unwrap();
+    assert_eq!((found.project_id.as_str(), found.next_attempt), ("prj_former", 8));
+    assert_eq!(store.backfills().await.unwrap().len(), 1);
+    assert_eq!(store.paces().await.unwrap(), []);
+    store.put_paces(&[pace()]).await.unwrap();
+    assert_eq!(store.hold_shares(&wish("a", &["https://a"], 0)).await.unwrap(), [1.0]);
+    let format = |connection: &Connection| {
+        connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0)).unwrap()
+    };
+    assert_eq!(format(&Connection::open(&path).unwrap()), 2);
+    drop(store);
+    let again = open(&path).unwrap();
+    assert_eq!(again.paces().await.unwrap(), [pace()], "nothing is migrated twice");
+    assert_eq!(again.hold_shares(&wish("b", &["https://a"], 1)).await.unwrap(), [0.0]);
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_format_can_be_looked_at_as_it_is() {
+    let (path, _alive) = of_the_first_format();
+    let before = fs::read(&path).unwrap();
+    let looked = SqliteStore::open_read_only(&path).unwrap();
+    assert_eq!(looked.backfills().await.unwrap().len(), 1);
+    assert_eq!(looked.paces().await.unwrap(), []);
+    assert_eq!(fs::read(&path).unwrap(), before);
+    // A writer comes: the reader sees what it makes.
+    open(&path).unwrap().put_paces(&[pace()]).await.unwrap();
+    assert_eq!(looked.paces().await.unwrap(), [pace()]);
+}
+
+#[test]
+fn many_openings_at_once_migrate_once() {
+    let (path, _alive) = of_the_first_format();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let opened: Vec<_> = (0..8)
+        .map(|_| {
+            let path = path.clone();
+            runtime.spawn_blocking(move || open(&path).map(drop))
+        })
+        .collect();
+    for done in opened {
+        runtime.block_on(done).unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn paces_survive_a_restart() {
+    let (path, _alive) = filled().await;
+    open(&path).unwrap().put_paces(&[pace()]).await.unwrap();
+    assert_eq!(open(&path).unwrap().paces().await.unwrap(), [pace()]);
 }
 
 #[test]

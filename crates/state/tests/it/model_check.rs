@@ -1,17 +1,21 @@
 //! Random sequences of operations: SQLite and memory answer alike, all the time.
 
 use crate::contract::sqlite;
+use jiff::{SignedDuration, Timestamp};
 use model::{Cause, CellKey, CellState, Money, Outcome};
 use proptest::prelude::*;
 use state::{
-    Batch, CellFilter, CellRow, MemoryStore, Rebuilt, Reserve, SourceRow, StateStore,
-    contract::{at, attempts, entity, evidence, period, project, row, source},
+    Batch, CellFilter, CellRow, HoldShares, MemoryStore, PaceRow, Rebuilt, Reserve, SourceRow,
+    StateStore,
+    contract::{at, attempts, entity, evidence, paces::wish, period, project, row, source},
     rows::NewBackfill,
 };
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 const SOURCES: [&str; 3] = ["eod", "nav", "a"];
 const ENTITIES: [&str; 4] = ["Z", "a", "é", "%"];
+const SCOPES: [&str; 3] = ["https://a", "https://b as KEY", ""];
+const HOLDERS: [&str; 4] = ["p", "q", "r", "é"];
 const PERIODS: [&str; 5] = ["once", "2026-11", "2026-11-18", "2026-11-19", "2026-11-19T19:00Z"];
 
 #[derive(Debug, Clone)]
@@ -44,6 +48,11 @@ enum Operation {
         seconds: i64,
     },
     Import(Vec<(model::SourceId, CellRow)>),
+    PutPaces(Vec<PaceRow>),
+    Hold(HoldShares),
+    Drop {
+        holder: &'static str,
+    },
 }
 
 fn any_state() -> impl Strategy<Value = CellState> {
@@ -120,6 +129,27 @@ fn any_batch() -> impl Strategy<Value = Batch> {
     )
 }
 
+fn any_pace() -> impl Strategy<Value = PaceRow> {
+    (prop::sample::select(&SCOPES[..]), "[a-z]{0,4}", 0..9_i64).prop_map(
+        |(scope, learned, seconds)| PaceRow {
+            scope: scope.to_owned(),
+            learned,
+            updated_at: at(seconds),
+        },
+    )
+}
+
+/// Times go forwards and backwards.
+fn any_wish() -> impl Strategy<Value = HoldShares> {
+    let scopes = prop::collection::vec(prop::sample::select(&SCOPES[..]), 0..4);
+    (prop::sample::select(&HOLDERS[..]), scopes, 0..30_i64, -1..12_i64).prop_map(
+        |(holder, scopes, seconds, lasts)| HoldShares {
+            lasts: SignedDuration::from_secs(lasts),
+            ..wish(holder, &scopes, seconds)
+        },
+    )
+}
+
 fn any_operation() -> impl Strategy<Value = Operation> {
     let name = || prop::sample::select(&SOURCES[..]);
     prop_oneof![
@@ -135,6 +165,22 @@ fn any_operation() -> impl Strategy<Value = Operation> {
         1 => (name(), 0..9_i64).prop_map(|(source, seconds)| Operation::Wish { source, seconds }),
         1 => (0..3_i64, 0..9_i64).prop_map(|(id, seconds)| Operation::Finish { id, seconds }),
         1 => any_cells().prop_map(Operation::Import),
+        1 => prop::collection::vec(any_pace(), 0..4).prop_map(Operation::PutPaces),
+        3 => any_wish().prop_map(Operation::Hold),
+        1 => prop::sample::select(&HOLDERS[..]).prop_map(|holder| Operation::Drop { holder }),
+    ]
+}
+
+#[derive(Debug, Clone)]
+enum ShareStep {
+    Hold(HoldShares),
+    Drop(&'static str),
+}
+
+fn any_share_step() -> impl Strategy<Value = ShareStep> {
+    prop_oneof![
+        9 => any_wish().prop_map(ShareStep::Hold),
+        1 => prop::sample::select(&HOLDERS[..]).prop_map(ShareStep::Drop),
     ]
 }
 
@@ -181,6 +227,9 @@ async fn perform(store: &dyn StateStore, operation: &Operation) -> String {
             let rebuilt = Rebuilt { cells, next_batch: 4, ..Rebuilt::default() };
             format!("{:?}", store.import(&rebuilt).await)
         }
+        Operation::PutPaces(rows) => format!("{:?}", store.put_paces(&rows).await),
+        Operation::Hold(wish) => format!("{:?}", store.hold_shares(&wish).await),
+        Operation::Drop { holder } => format!("{:?}", store.drop_shares(holder).await),
     }
 }
 
@@ -196,6 +245,7 @@ async fn everything(store: &dyn StateStore) -> String {
     show(&store.spend(None).await.unwrap());
     show(&store.announced().await.unwrap());
     show(&store.backfills().await.unwrap());
+    show(&store.paces().await.unwrap());
     for name in SOURCES {
         show(&store.cells(&source(name)).await.unwrap());
         show(&store.periods_summary(&source(name)).await.unwrap());
@@ -213,7 +263,7 @@ async fn everything(store: &dyn StateStore) -> String {
 
 /// What the counts say is what counting the rows says.
 async fn counted_right(store: &dyn StateStore) -> bool {
-    let mut rows = std::collections::BTreeMap::<_, u64>::new();
+    let mut rows = BTreeMap::<_, u64>::new();
     for (source, row) in store.find_cells(&CellFilter::default(), u32::MAX).await.unwrap() {
         let cause = match row.state {
             CellState::Absent { cause } | CellState::GivenUp { cause } => Some(cause),
@@ -253,5 +303,40 @@ proptest! {
             prop_assert_eq!(of_memory, of_sqlite, "after {:?}", operation);
         }
         prop_assert!(runtime.block_on(counted_right(&sqlite)));
+    }
+    /// What each holder was last granted, while by its own clock and everybody's it still holds it.
+    #[test]
+    fn never_more_than_the_whole_is_granted(
+        steps in prop::collection::vec((any_share_step(), -15..15_i64), 1..120),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let memory = MemoryStore::new(project());
+        let mut seconds = 0;
+        // By scope and holder: the share and its end, as far as nobody's clock has passed it.
+        let mut held = BTreeMap::<(String, String), (f64, Timestamp)>::new();
+        for (step, passed) in steps {
+            seconds += passed;
+            match step {
+                ShareStep::Drop(holder) => {
+                    runtime.block_on(memory.drop_shares(holder)).unwrap();
+                    held.retain(|(_, name), _| name != holder);
+                }
+                ShareStep::Hold(wanted) => {
+                    let wanted = HoldShares { now: at(seconds), ..wanted };
+                    let shares = runtime.block_on(memory.hold_shares(&wanted)).unwrap();
+                    held.retain(|_, (_, end)| *end > wanted.now);
+                    for (scope, share) in wanted.scopes.iter().zip(shares) {
+                        prop_assert!((0.0..=1.0).contains(&share));
+                        let key = (scope.clone(), wanted.holder.clone());
+                        held.insert(key, (share, wanted.now + wanted.lasts));
+                    }
+                }
+            }
+            for scope in SCOPES {
+                let of_scope = held.iter().filter(|((name, _), _)| name == scope);
+                let sum: f64 = of_scope.map(|(_, (share, _))| share).sum();
+                prop_assert!(sum <= 1.0, "{sum} of `{scope}`");
+            }
+        }
     }
 }
