@@ -8,7 +8,7 @@ use crate::{
     page::{Look, Page, SEARCHED_BYTES_MAX},
     redact::{is_secret_header, mask_secrets},
     redirect::{Hop, RedirectError, is_redirect},
-    request::{FetchRequest, FetchVerdict, Fetched},
+    request::{FetchRequest, FetchVerdict, Fetched, Truncated},
     transport::{BodyStream, BoxFuture, Phase, Transport, TransportError},
 };
 use bytes::Bytes;
@@ -282,6 +282,9 @@ impl<'a> Attempt<'a> {
     /// The attempt ends without an answer of its last hop.
     fn no_answer(&self, error: &TransportError, redirected_by: Option<Head>) -> Fetched {
         let mut fetched = self.without_answer(classify_error(error));
+        if matches!(error, TransportError::Timeout { .. }) {
+            fetched.truncated = Some(Truncated::Time);
+        }
         if let (TransportError::Refused { .. }, Some(head)) = (error, redirected_by) {
             // The answer was the redirect; that its name leads to a private address came out late.
             let location =

@@ -23,6 +23,7 @@ mod spool;
 mod classify;
 mod page;
 mod retry_after;
+mod stated_limit;
 
 mod redact;
 
@@ -38,5 +39,6 @@ pub use redact::{is_secret_header, redact, safe_headers};
 pub use request::{FetchLimits, FetchRequest, FetchVerdict, Fetched, Truncated};
 pub use retry_after::{RETRY_AFTER_MAX, retry_after};
 pub use spool::{SpoolFile, clear_spool};
+pub use stated_limit::{StatedLimit, stated_limit};
 pub use transport::{BodyStream, BoxError, BoxFuture, Phase, Reach, Transport, TransportError};
 pub use url::Url;

@@ -23,26 +23,38 @@ const EPOCH_MILLISECONDS_MIN: f64 = 1e12;
 /// [`RETRY_AFTER_MAX`].
 pub fn retry_after(headers: &HeaderMap, wall_now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let seconds = match number(text) {
+        Some(number) => seconds_of(number, headers, wall_now),
+        None => seconds_until(httpdate::parse_http_date(text).ok()?, headers, wall_now),
+    };
+    let bounded = seconds.clamp(0.0, RETRY_AFTER_MAX.as_secs_f64());
+    Some(Duration::try_from_secs_f64(bounded).unwrap_or(RETRY_AFTER_MAX))
+}
+
+/// Digits with at most one point and perhaps a minus before them: no exponent, no `NaN`.
+pub(crate) fn number(text: &str) -> Option<f64> {
     let is_number = text.bytes().any(|byte| byte.is_ascii_digit())
         && text
             .bytes()
             .enumerate()
             .all(|(at, byte)| byte.is_ascii_digit() || byte == b'.' || (at == 0 && byte == b'-'));
-    let seconds = if is_number {
-        let number: f64 = text.parse().ok()?;
-        if number > EPOCH_MILLISECONDS_MIN {
-            number / 1e3 - server_now(headers, wall_now)
-        } else if number > EPOCH_SECONDS_MIN {
-            number - server_now(headers, wall_now)
-        } else {
-            number
-        }
+    if is_number { text.parse().ok() } else { None }
+}
+
+/// The seconds that a number means: itself, or the time until it if it is a point in time.
+pub(crate) fn seconds_of(number: f64, headers: &HeaderMap, wall_now: Timestamp) -> f64 {
+    if number > EPOCH_MILLISECONDS_MIN {
+        number / 1e3 - server_now(headers, wall_now)
+    } else if number > EPOCH_SECONDS_MIN {
+        number - server_now(headers, wall_now)
     } else {
-        let date = httpdate::parse_http_date(text).ok()?;
-        epoch_seconds(date) - server_now(headers, wall_now)
-    };
-    let bounded = seconds.clamp(0.0, RETRY_AFTER_MAX.as_secs_f64());
-    Some(Duration::try_from_secs_f64(bounded).unwrap_or(RETRY_AFTER_MAX))
+        number
+    }
+}
+
+/// The seconds until a point in time; negative if it is over.
+pub(crate) fn seconds_until(time: SystemTime, headers: &HeaderMap, wall_now: Timestamp) -> f64 {
+    epoch_seconds(time) - server_now(headers, wall_now)
 }
 
 /// The server's clock, in seconds since 1970.
