@@ -23,17 +23,23 @@ pub enum LedgerTable {
     Attempts,
     /// One row a judgement on a cell.
     Cells,
+    /// One row for each scope, hour and batch: requests and refusals.
+    Throttles,
+    /// One row a decision on the pace of a scope.
+    Paces,
 }
 
 impl LedgerTable {
     /// All books.
-    pub const ALL: [Self; 2] = [Self::Attempts, Self::Cells];
+    pub const ALL: [Self; 4] = [Self::Attempts, Self::Cells, Self::Throttles, Self::Paces];
 
     /// The name of its folder.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Attempts => "attempts",
             Self::Cells => "cells",
+            Self::Throttles => "throttles",
+            Self::Paces => "paces",
         }
     }
 }
@@ -75,6 +81,8 @@ mod tests {
             (TableRef::Quarantine(name), "quarantine/eod_prices"),
             (TableRef::Ledger(LedgerTable::Attempts), "ledger/attempts"),
             (TableRef::Ledger(LedgerTable::Cells), "ledger/cells"),
+            (TableRef::Ledger(LedgerTable::Throttles), "ledger/throttles"),
+            (TableRef::Ledger(LedgerTable::Paces), "ledger/paces"),
         ] {
             assert_eq!(table.to_string(), path);
             assert_eq!(TableRef::parse(path), Some(table));

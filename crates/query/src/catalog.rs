@@ -11,7 +11,7 @@ use datafusion::{
     error::{DataFusionError, Result as DataFusionResult},
 };
 use jiff::Timestamp;
-use lake::{Lake, LedgerTable, Scan, TableRef};
+use lake::{Lake, Scan, TableRef};
 use model::TableName;
 use std::{
     collections::BTreeMap,
@@ -109,9 +109,7 @@ fn place(table: &TableRef) -> (&'static str, &str) {
     match table {
         TableRef::Data(name) => ("data", name.as_str()),
         TableRef::Quarantine(name) => ("quarantine", name.as_str()),
-        TableRef::Ledger(book @ (LedgerTable::Attempts | LedgerTable::Cells)) => {
-            ("ledger", book.as_str())
-        }
+        TableRef::Ledger(book) => ("ledger", book.as_str()),
     }
 }
 

@@ -200,7 +200,21 @@ pub(crate) static LIMIT: Section = Section {
             Kind::Count { min: 1, max: 100_000 },
             "Requests at once after a pause (default: 1).",
         ),
-        key("concurrency", Kind::Count { min: 1, max: 10_000 }, "Requests in flight (default: 8)."),
+        key(
+            "concurrency",
+            Kind::Count { min: 1, max: 10_000 },
+            "Requests in flight (default: 64; without `learn` 8).",
+        ),
+        key(
+            "scope",
+            Kind::Text,
+            "A name that sources with the same limit share (default: server and credential).",
+        ),
+        key(
+            "learn",
+            Kind::Flag,
+            "Whether to find out beneath these how fast the server may be asked (default: true).",
+        ),
     ],
 };
 

@@ -191,6 +191,7 @@ fn build(
     if let Some(request) = &request {
         warn_of_free_budget(of("budget"), request.cost, report);
     }
+    let limit = request::read_limit(root.table("limit"), report);
     let (expected, request) = (expected?, request?);
     try_request(of("request"), &request, &expected, report);
     let id = id?;
@@ -209,7 +210,7 @@ fn build(
         looks,
         revisit: root.table("revisit").and_then(expected::read_revisit),
         request,
-        limit: request::read_limit(root.table("limit")),
+        limit,
         budget_per_day,
         extract: extract?,
         expect,
@@ -257,7 +258,7 @@ fn read_name(file: &Path, root: &Table, report: &mut Report) -> Option<SourceId>
 }
 
 /// A name that would be allowed, as near as possible.
-fn fitting_name(text: &str) -> String {
+pub(crate) fn fitting_name(text: &str) -> String {
     let lower = text.to_ascii_lowercase();
     let name: String = lower
         .chars()

@@ -2,18 +2,21 @@
 
 use crate::{
     diagnostic::{Report, Span},
-    load::Surroundings,
+    load::{Surroundings, fitting_name},
     secret::{self, HeaderText, Part},
     spec::{Auth, LimitSpec, Method, RequestSpec, escape_of},
     template::{Template, TemplateError},
     tree::{Entry, Table},
 };
 use jiff::SignedDuration;
-use model::Money;
+use model::{Money, SourceId};
 
 const GIB: u64 = 1 << 30;
 const HTML_LIMIT_BYTES: u64 = 1 << 20;
-const CONCURRENCY: u32 = 8;
+/// Beneath it the limit is learned.
+const CONCURRENCY: u32 = 64;
+/// Where nothing is learned, so that nothing else is beneath it.
+const CONCURRENCY_UNLEARNED: u32 = 8;
 const REDIRECTS_MAX: u32 = 5;
 
 /// Header fields that the client itself must write.
@@ -52,7 +55,7 @@ pub(crate) fn read(
     let method = read_method(table, report);
     let mut headers = read_headers(table, surroundings, report);
     let body = read_body(table, method, &mut headers, report);
-    let auth = read_auth(table, &headers, surroundings, report);
+    let (auth, auth_from) = read_auth(table, &headers, surroundings, report).unzip();
     let (connect, idle, total) = read_timeouts(table, report);
     let empty_status = read_empty_status(table, report);
     Some(RequestSpec {
@@ -61,6 +64,7 @@ pub(crate) fn read(
         body,
         headers,
         auth,
+        auth_from: auth_from.unwrap_or_default(),
         cost: table.amount("cost").unwrap_or(Money::ZERO),
         timeout_connect: connect,
         timeout_idle: idle,
@@ -256,12 +260,13 @@ fn read_body(
     }
 }
 
+/// How a request is authorised, and where that comes from.
 fn read_auth(
     table: &Table,
     headers: &[(String, HeaderText)],
     surroundings: &Surroundings<'_>,
     report: &mut Report,
-) -> Option<Auth> {
+) -> Option<(Auth, Vec<String>)> {
     let auth = table.table("auth")?;
     let span = table.entry("auth")?.key_span;
     if headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
@@ -274,7 +279,7 @@ fn read_auth(
         }
         (true, false) => {
             let value = read_credential(auth, "bearer", surroundings, report)?;
-            Some(Auth::Bearer(value.resolve()))
+            Some((Auth::Bearer(value.resolve()), references([&value])))
         }
         (false, true) => {
             let basic = auth.table("basic")?;
@@ -282,7 +287,9 @@ fn read_auth(
                 .text("user")
                 .and_then(|(text, span)| secret::read(text, span, surroundings, report));
             let password = read_credential(basic, "password", surroundings, report);
-            Some(Auth::Basic { user: user?.resolve(), password: password?.resolve() })
+            let (user, password) = (user?, password?);
+            let from = references([&user, &password]);
+            Some((Auth::Basic { user: user.resolve(), password: password.resolve() }, from))
         }
         (false, false) => {
             if auth.refused.is_empty() {
@@ -292,6 +299,10 @@ fn read_auth(
             None
         }
     }
+}
+
+fn references<const N: usize>(values: [&HeaderText; N]) -> Vec<String> {
+    values.into_iter().flat_map(HeaderText::references).map(str::to_owned).collect()
 }
 
 /// A token or password: by reference only.
@@ -352,13 +363,30 @@ fn read_empty_status(table: &Table, report: &mut Report) -> Vec<u16> {
     found
 }
 
-pub(crate) fn read_limit(table: Option<&Table>) -> LimitSpec {
+pub(crate) fn read_limit(table: Option<&Table>, report: &mut Report) -> LimitSpec {
     let count = |key: &str, default: u32| {
         table.and_then(|table| table.count(key)).map_or(default, |count| count as u32)
     };
+    let learn = table.and_then(|table| table.flag("learn")).unwrap_or(true);
+    let concurrency = if learn { CONCURRENCY } else { CONCURRENCY_UNLEARNED };
     LimitSpec {
         rate_per_second: table.and_then(|table| table.rate("rate")),
         burst: count("burst", 1),
-        concurrency: count("concurrency", CONCURRENCY),
+        concurrency: count("concurrency", concurrency),
+        scope: table.and_then(|table| read_scope(table, report)),
+        learn,
+    }
+}
+
+/// A name as those of sources: one that is derived, with its `://`, cannot be meant.
+fn read_scope(limit: &Table, report: &mut Report) -> Option<String> {
+    let (text, span) = limit.text("scope")?;
+    match SourceId::parse(text) {
+        Ok(scope) => Some(scope.to_string()),
+        Err(error) => {
+            let help = format!("write `scope = \"{}\"`", fitting_name(text));
+            report.error_help(span, format!("`{text}` cannot be a scope: {error}"), help);
+            None
+        }
     }
 }

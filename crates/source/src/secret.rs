@@ -70,6 +70,14 @@ impl HeaderText {
         self.parts.iter().any(|part| matches!(part, Part::Reference { .. }))
     }
 
+    /// Where its secrets come from: `${NAME}` or `file:path`.
+    pub fn references(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Literal(_) => None,
+            Part::Reference { from, .. } => Some(from.as_str()),
+        })
+    }
+
     /// The whole value as it is sent.
     pub fn resolve(&self) -> Secret {
         let parts = self.parts.iter().map(|part| match part {

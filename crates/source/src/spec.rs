@@ -1,6 +1,7 @@
 //! What a source file says, checked.
 
 use crate::{
+    request::is_secret_header,
     secret::{HeaderText, Secret},
     template::{Escape, Template, TemplateError},
 };
@@ -9,7 +10,8 @@ use model::{
     Money, Period, SourceId, SourceVersion, TableName, calendar::CalendarSpec, expect::ExpectSpec,
     field::ExtractSpec, grid::EntityRow,
 };
-use std::path::PathBuf;
+use sha2::{Digest as _, Sha256};
+use std::{collections::BTreeSet, path::PathBuf};
 
 /// One source of data: a file `sources/*.toml`, all of it checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,6 +59,58 @@ pub struct Source {
     pub table: TableName,
     /// The destinations; in this version `lake` only.
     pub to: Vec<String>,
+}
+
+impl Source {
+    /// The scope whose limit its requests count against: the declared one, else the server and the
+    /// credential it is asked with, such as `https://api.example.com as EOD_TOKEN`.
+    ///
+    /// A credential is called by the variables or files it comes from. One that stands in the file
+    /// is called by a digest of the source's and the header's name: no value enters.
+    pub fn limit_scope(&self) -> String {
+        if let Some(scope) = &self.limit.scope {
+            return scope.clone();
+        }
+        let server = self.request.url.origin();
+        match self.credential_name() {
+            Some(name) => format!("{server} as {name}"),
+            None => server,
+        }
+    }
+
+    fn credential_name(&self) -> Option<String> {
+        let headers = &self.request.headers;
+        let of_headers = headers.iter().flat_map(|(_, value)| value.references());
+        let of_auth = self.request.auth_from.iter().map(String::as_str);
+        let named: BTreeSet<&str> = of_headers.chain(of_auth).map(variable_name).collect();
+        if !named.is_empty() {
+            return Some(named.into_iter().collect::<Vec<_>>().join(", "));
+        }
+        let mut literal: BTreeSet<String> = headers
+            .iter()
+            .map(|(name, _)| name.to_ascii_lowercase())
+            .filter(|name| is_secret_header(name))
+            .collect();
+        if self.request.auth.is_some() {
+            literal.insert("authorization".to_owned());
+        }
+        if literal.is_empty() {
+            return None;
+        }
+        let mut digest = Sha256::new_with_prefix(self.id.as_str());
+        for name in literal {
+            digest.update("\n");
+            digest.update(name);
+        }
+        let digest = digest.finalize();
+        let first = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+        Some(format!("{first:08x}"))
+    }
+}
+
+/// `${NAME}` without its frame; the path of a file as it is.
+fn variable_name(from: &str) -> &str {
+    from.strip_prefix("${").and_then(|name| name.strip_suffix('}')).unwrap_or(from)
 }
 
 /// A file of entities.
@@ -108,6 +162,8 @@ pub struct RequestSpec {
     pub headers: Vec<(String, HeaderText)>,
     /// How the request is authorised.
     pub auth: Option<Auth>,
+    /// Where `auth` comes from: `${NAME}` or `file:path`, in the order of the file.
+    pub auth_from: Vec<String>,
     /// The price of one request.
     pub cost: Money,
     /// How long a connection may take.
@@ -179,6 +235,12 @@ pub struct LimitSpec {
     pub burst: u32,
     /// How many requests may be in flight, at least 1.
     pub concurrency: u32,
+    /// The declared name of the limit that its requests count against; see
+    /// [`Source::limit_scope`].
+    pub scope: Option<String>,
+    /// Whether the limit is learned beneath these. `false`: only what this file declares and
+    /// `Retry-After` limit requests.
+    pub learn: bool,
 }
 
 /// How the values of a body are written, by its content type.

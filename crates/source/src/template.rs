@@ -161,6 +161,12 @@ impl Template {
         &self.text
     }
 
+    /// Scheme, host and port (where it is not the scheme's own) of a URL template, in their normal
+    /// form; empty for the template of a body.
+    pub fn origin(&self) -> String {
+        self.origin.as_ref().map(|url| url.origin().ascii_serialization()).unwrap_or_default()
+    }
+
     /// Whether what it renders to may differ between entities.
     pub fn mentions_entity(&self) -> bool {
         match &self.form {

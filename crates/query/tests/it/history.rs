@@ -3,7 +3,7 @@
 use crate::{World, append, batch, cells, nav, seen};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use jiff::{SignedDuration, Timestamp};
-use lake::{Lake, Maintenance, MemoryLake, TableRef};
+use lake::{Lake, LedgerTable, Maintenance, MemoryLake, TableRef};
 use query::{Query, SqlOptions};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -125,7 +125,11 @@ async fn books_and_quarantine_have_their_own_names_and_times() {
     let columns: [(&str, ArrayRef); 2] =
         [("n", Arc::new(Int64Array::from(vec![1, 2]))), ("at", Arc::new(at))];
     let rows = RecordBatch::try_from_iter_with_nullable(columns.map(|(n, c)| (n, c, true)));
-    append(world.lake.as_ref(), &cells(), 1, rows.unwrap()).await;
+    let rows = rows.unwrap();
+    let ledger = [LedgerTable::Throttles, LedgerTable::Paces].map(TableRef::Ledger);
+    for book in ledger.iter().chain([&cells()]) {
+        append(world.lake.as_ref(), book, 1, rows.clone()).await;
+    }
     let quarantine = TableRef::Quarantine(crate::name("nav"));
     append(world.lake.as_ref(), &quarantine, 1, batch(&[seen("Q", 150, 1, Some(1))])).await;
     assert_eq!(world.ask("SELECT n FROM ledger.cells ORDER BY n").await, ["1", "2"]);
@@ -134,7 +138,16 @@ async fn books_and_quarantine_have_their_own_names_and_times() {
     assert!(world.ask_as_of("SELECT _entity FROM quarantine.nav", 149).await.is_empty());
     let sql = "SELECT table_schema || '.' || table_name FROM information_schema.tables
                WHERE table_schema <> 'information_schema' ORDER BY 1";
-    let tables = ["data.nav", "latest.nav", "ledger.cells", "quarantine.nav"];
+    assert_eq!(world.ask_as_of("SELECT n FROM ledger.paces", 199).await, ["1"]);
+    assert_eq!(world.ask("SELECT n FROM ledger.throttles ORDER BY n").await, ["1", "2"]);
+    let tables = [
+        "data.nav",
+        "latest.nav",
+        "ledger.cells",
+        "ledger.paces",
+        "ledger.throttles",
+        "quarantine.nav",
+    ];
     assert_eq!(world.ask(sql).await, tables);
     assert!(world.ask("SHOW TABLES").await.len() > 4);
     assert!(world.ask("DESCRIBE nav").await.iter().any(|line| line.contains("Decimal128")));

@@ -121,7 +121,13 @@ fn attempts_that_are_not_unique_are_noticed() {
 
 #[test]
 fn a_rate_that_is_exceeded_over_any_window_is_noticed() {
-    let limit = LimitSpec { rate_per_second: Some(2.0), burst: 3, concurrency: 4 };
+    let limit = LimitSpec {
+        rate_per_second: Some(2.0),
+        burst: 3,
+        concurrency: 4,
+        scope: None,
+        learn: true,
+    };
     let arrive = |times_ms: &[u64]| {
         let mut bound = PaceBound::new(limit.clone());
         times_ms.iter().try_for_each(|at| bound.arrive(Duration::from_millis(*at), 1))

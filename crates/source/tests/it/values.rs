@@ -50,6 +50,8 @@ conditional = false
 rate = 2.5
 burst = 3
 concurrency = 4
+scope = "vendor_api"
+learn = false
 
 [budget]
 per_day = 12.5
@@ -126,6 +128,9 @@ fn every_key_is_read() {
     assert_eq!((request.body_limit_bytes, request.decoded_limit_bytes), (10 << 20, 2048));
     assert_eq!(request.empty_status, [404, 204]);
     assert_eq!(source.limit.rate_per_second, Some(2.5));
+    assert_eq!(source.limit.scope.as_deref(), Some("vendor_api"));
+    assert!(!source.limit.learn);
+    assert_eq!(source.limit_scope(), "vendor_api");
     assert_eq!(source.budget_per_day, Money::from_units(12.5));
     let names: Vec<_> = source.extract.fields.iter().map(|field| field.name.as_str()).collect();
     assert_eq!(names, ["date", "close", "symbol"]);
@@ -152,12 +157,61 @@ fn what_is_left_out_has_a_default() {
     assert_eq!(source.id.as_str(), "a");
     assert_eq!(source.table.as_str(), "a");
     assert!(source.enabled);
-    assert_eq!(source.limit.concurrency, 8);
+    assert_eq!(source.limit.concurrency, 64);
+    assert!(source.limit.learn);
+    assert_eq!(source.limit_scope(), "https://api.example.com");
+    let unlearned = sound(&with("[extract]", "[limit]\nlearn = false\n[extract]"));
+    assert_eq!(unlearned.limit.concurrency, 8);
     assert_eq!(source.looks.give_up_after, Some(SignedDuration::from_hours(168)));
     assert_eq!(source.request.cost, Money::ZERO);
     let once = sound(&with("[periods]\ncalendar = \"daily\"", ""));
     assert_eq!(once.calendar.calendar, Calendar::Once);
     assert_eq!(once.looks.give_up_after, None);
+}
+
+#[test]
+fn a_scope_is_a_server_and_the_credential_it_is_asked_with() {
+    let url = "https://api.example.com/eod/{{ entity }}?date={{ period }}";
+    for (written, scope) in [
+        ("HTTPS://API.example.com:443/{{ entity }}?date={{ period }}", "https://api.example.com"),
+        ("http://[::1]:8080/{{ entity }}?a={{ period }}", "http://[::1]:8080"),
+        ("https://b\u{fc}cher.de/{{ entity | lower }}/{{ period }}", "https://xn--bcher-kva.de"),
+    ] {
+        assert_eq!(sound(&with(url, written)).limit_scope(), scope);
+    }
+    for (credential, name) in [
+        ("headers = { X-Key = \"k-${EOD_TOKEN}\", Accept = \"*/*\" }", "EOD_TOKEN"),
+        ("auth = { bearer = \"${EOD_TOKEN}\" }", "EOD_TOKEN"),
+        ("auth = { basic = { user = \"me\", password = \"${EOD_TOKEN}\" } }", "EOD_TOKEN"),
+        (
+            "auth = { bearer = \"${EOD_TOKEN}\" }\nheaders = { X-Key = \"${EOD_TOKEN}\" }",
+            "EOD_TOKEN",
+        ),
+    ] {
+        let source = sound(&with("[extract]", &format!("{credential}\n[extract]")));
+        assert_eq!(source.limit_scope(), format!("https://api.example.com as {name}"));
+        let again = source::parse_definition(&source.definition).unwrap();
+        assert_eq!(again.limit_scope(), source.limit_scope());
+    }
+}
+
+#[test]
+fn a_literal_credential_is_called_by_a_digest_that_does_not_know_it() {
+    let scope_of = |header: &str, value: &str| {
+        let headers = format!("headers = {{ {header} = \"{value}\" }}\n[extract]");
+        sound(&with("[extract]", &headers)).limit_scope()
+    };
+    let scope = scope_of("X-Api-Key", "one");
+    assert_eq!(scope, "https://api.example.com as 6d317c30");
+    assert_eq!(scope_of("x-api-key", "two"), scope);
+    assert_ne!(scope_of("Cookie", "one"), scope);
+    assert_eq!(scope_of("Accept", "one"), "https://api.example.com");
+    let user = "auth = { basic = { user = \"me\", password = \"\" } }\n[extract]";
+    let user = sound(&with("[extract]", user)).limit_scope();
+    assert!(user.starts_with("https://api.example.com as "), "{user}");
+    let renamed = with("[entities]", "name = \"other\"\n[entities]");
+    let headers = "headers = { X-Api-Key = \"one\" }\n[extract]";
+    assert_ne!(sound(&renamed.replacen("[extract]", headers, 1)).limit_scope(), scope);
 }
 
 #[test]
