@@ -64,7 +64,7 @@ const HEAVY: &[(&str, &[&str])] = &[
     ("hyper", &["fetch", "sim"]),
     ("rustls", &["fetch"]),
     ("reqwest", &[]),
-    ("toml", &["source", "sim"]),
+    ("toml", &["source", "sim", "pace"]),
     ("minijinja", &["source"]),
     ("clap", &["cli"]),
     ("anyhow", &["cli"]),

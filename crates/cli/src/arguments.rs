@@ -60,6 +60,11 @@ pub(crate) enum Command {
     Cells(Cells),
     /// Everything that is known of one cell, as a timeline.
     Explain(Cell),
+    /// What is believed of a source's server limit, and why.
+    Pace {
+        /// The source.
+        source: String,
+    },
     /// What was spent, by day and source.
     Spend(Spend),
     /// Query the tables, read-only.
@@ -161,7 +166,8 @@ pub(crate) enum Format {
 
 #[derive(Debug, Args)]
 pub(crate) struct Sql {
-    /// One SELECT. Tables: `name`, `latest.name`, `quarantine.name`, `ledger.attempts`, `ledger.cells`.
+    /// One SELECT. Tables: `name`, `latest.name`, `quarantine.name`, and the books: `ledger.attempts`,
+    /// `ledger.cells`, `ledger.throttles`, `ledger.paces`.
     pub(crate) query: String,
     /// How to print.
     #[arg(long, value_enum)]

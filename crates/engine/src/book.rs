@@ -4,30 +4,33 @@ use crate::{compiled::Compiled, observation::Observation, runtime::Runtime};
 use account::{Evidence, Look, contradicts, judge};
 use jiff::{SignedDuration, Timestamp};
 use model::{CellState, Outcome};
-use pace::Answer;
+use pace::{Advice, Answer, Meaning, Ticket};
 use plan::look::{Next, Progress, next};
 use state::CellRow;
 
-pub(crate) fn pace_observation(observation: &Observation) -> pace::Observation {
-    let answer = match observation.outcome {
-        Outcome::RateLimited => Answer::Refused,
-        Outcome::SourceError | Outcome::TransportError | Outcome::Partial => Answer::Failed,
-        Outcome::Ok
-        | Outcome::NotModified
-        | Outcome::EmptyProven
-        | Outcome::EmptyUnproven
-        | Outcome::Blocked
-        | Outcome::Gone
-        | Outcome::Unauthorized
-        | Outcome::ParseError
-        | Outcome::Invalid
-        | Outcome::Skipped => Answer::Accepted,
+/// What an ended attempt tells the pace of its scope.
+pub(crate) fn pace_observation(observation: &Observation, ticket: Ticket) -> pace::Observation {
+    let facts = &observation.facts;
+    let answer = match (observation.outcome, facts.status) {
+        (Outcome::RateLimited, _) => Answer::Refused,
+        (Outcome::SourceError, Some(503)) => Answer::Unavailable,
+        (Outcome::SourceError, Some(500..)) | (Outcome::Partial, _) => Answer::Failed,
+        (Outcome::TransportError, _) if facts.timed_out => Answer::TimedOut,
+        (Outcome::TransportError | Outcome::SourceError, None) => Answer::Dropped,
+        _ => Answer::Accepted,
     };
+    let stated = facts.stated;
     pace::Observation {
-        sent_at: observation.facts.sent_at,
+        ticket,
         answer,
-        latency: observation.facts.first_byte,
-        retry_after: observation.retry_after,
+        latency: facts.first_byte,
+        advice: Advice {
+            retry_after: observation.retry_after,
+            quota: stated.quota,
+            window: stated.window,
+            remaining: stated.remaining,
+            reset_after: stated.reset_after,
+        },
     }
 }
 
@@ -36,9 +39,13 @@ pub(crate) fn next_row(
     source: &mut Runtime,
     before: Option<&CellRow>,
     observation: &Observation,
+    meaning: Meaning,
     now: Timestamp,
 ) -> (CellRow, bool) {
     let outcome = observation.outcome;
+    // One too many for the server's limit says nothing of the cell, by whatever words.
+    let is_throttled = matches!(meaning, Meaning::Refused | Meaning::Overloaded)
+        || outcome == Outcome::RateLimited;
     let had_records = before.is_some_and(|row| row.state == CellState::Present);
     let has_records = match outcome {
         Outcome::Ok => observation.records > 0,
@@ -64,6 +71,7 @@ pub(crate) fn next_row(
     let planned = if outcome == Outcome::Skipped {
         Next::GiveUp
     } else {
+        let outcome = if is_throttled { Outcome::RateLimited } else { outcome };
         next(source.policy(), outcome, &progress, retry_after, jitter, now)
     };
     let is_retry = before.is_some_and(|row| row.failures > 0);
@@ -75,12 +83,10 @@ pub(crate) fn next_row(
         outcome,
         Outcome::Partial | Outcome::SourceError | Outcome::TransportError | Outcome::RateLimited
     );
-    let soon = transient && (failures <= policy.retries || outcome == Outcome::RateLimited);
+    let soon = transient && (failures <= policy.retries || is_throttled);
     let look_every = policy.look_every;
     let (look, retrying) = match planned {
-        Next::LookAt(at, _)
-            if soon && outcome != Outcome::RateLimited && !source.retry_budget.allow() =>
-        {
+        Next::LookAt(at, _) if soon && !is_throttled && !source.retry_budget.allow() => {
             // The budget of retries is spent: the source is in trouble, and asking more makes it worse.
             (Look::At(now.checked_add(look_every).unwrap_or(Timestamp::MAX).max(at)), false)
         }

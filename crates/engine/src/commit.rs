@@ -15,8 +15,10 @@ use crate::{
     EngineError,
     observation::Observation,
     ports::Ports,
+    scope::ScopeBooks,
     tables::{
-        AttemptRows, CellRows, QuarantineRows, attempts_schema, cells_schema, quarantine_schema,
+        AttemptRows, CellRows, QuarantineRows, attempts_schema, cells_schema, pace_rows,
+        quarantine_schema, throttle_rows,
     },
 };
 use arrow::{array::RecordBatch, compute::concat_batches, datatypes::SchemaRef};
@@ -52,6 +54,8 @@ pub(crate) struct Pending {
     cells: Vec<(SourceId, CellRow)>,
     closed: Vec<AttemptId>,
     observed_at_max: Option<Timestamp>,
+    /// What the limit scopes went through.
+    pub(crate) scopes: Vec<(String, ScopeBooks)>,
 }
 
 #[derive(Debug)]
@@ -74,6 +78,7 @@ impl Pending {
             cells: Vec::new(),
             closed: Vec::new(),
             observed_at_max: None,
+            scopes: Vec::new(),
         }
     }
 
@@ -175,6 +180,16 @@ async fn announce_of(ports: &Ports, pending: Pending) -> Result<(Batch, Commits)
         let table = TableRef::Ledger(LedgerTable::Cells);
         let files = stage(ports, &table, &cells_schema(), rows).await?;
         commits.tables.push((table, files));
+    }
+    let throttles = throttle_rows(&pending.scopes, ports.clock.now().wall);
+    let paces = pace_rows(&pending.scopes);
+    for (table, rows) in [(LedgerTable::Throttles, throttles), (LedgerTable::Paces, paces)] {
+        let rows = rows.map_err(ledger_failed)?;
+        if rows.num_rows() > 0 {
+            let table = TableRef::Ledger(table);
+            let schema = rows.schema();
+            commits.tables.push((table.clone(), stage(ports, &table, &schema, rows).await?));
+        }
     }
     let encoded = postcard::to_stdvec(&commits).map_err(|error| EngineError::Batch {
         number: pending.number,

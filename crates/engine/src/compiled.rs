@@ -62,6 +62,7 @@ impl Compiled {
             retry_first: looks.retry_first,
             retry_max: looks.retry_max,
             retries: looks.retries,
+            throttled_at_once: source.limit.learn,
             revisit: source
                 .revisit
                 .as_ref()

@@ -21,6 +21,8 @@ mod rebuild;
 mod recover;
 mod run;
 mod runtime;
+mod scope;
+mod scopes;
 mod sort;
 mod tables;
 mod trial;
@@ -34,5 +36,8 @@ pub use observation::{Observation, Quarantined};
 pub use ports::{Control, Event, Mode, Options, Ports, Progress, Watchers};
 pub use rebuild::rebuild;
 pub use run::{Engine, Summary};
-pub use tables::{attempts_schema, cells_schema, data_schema, quarantine_schema};
+pub use scope::{KeptDecision, Learned};
+pub use tables::{
+    attempts_schema, cells_schema, data_schema, paces_schema, quarantine_schema, throttles_schema,
+};
 pub use trial::{Trial, trial};

@@ -1,7 +1,6 @@
 //! What one attempt brought back: the message from a task on the way to the engine's loop.
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
-use env::Moment;
 use jiff::Timestamp;
 use lake::StagedFile;
 use model::{AttemptId, CellKey, Money, Outcome, SourceVersion, TableName, grid::CellOrdinal};
@@ -53,8 +52,6 @@ pub struct Observation {
 pub struct Facts {
     /// When the request left, by the time of day.
     pub at: Timestamp,
-    /// When the request left, by both clocks.
-    pub sent_at: Moment,
     /// The address asked last, redacted.
     pub url: String,
     /// The status, if there was an answer.
@@ -67,6 +64,10 @@ pub struct Facts {
     pub first_byte: Option<Duration>,
     /// From sending to the last byte.
     pub elapsed: Duration,
+    /// Whether time ran out before the end.
+    pub timed_out: bool,
+    /// What the answer states of the server's limits.
+    pub stated: fetch::StatedLimit,
 }
 
 /// Rows for one data table.

@@ -104,6 +104,13 @@ pub enum Event {
         /// What the cell is now.
         state: CellState,
     },
+    /// The pace of a limit scope changed.
+    Paced {
+        /// The scope.
+        scope: String,
+        /// What was decided, when and why.
+        decision: crate::KeptDecision,
+    },
     /// A batch is in the tables and in the state.
     Settled {
         /// Its number.

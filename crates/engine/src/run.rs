@@ -5,12 +5,14 @@
 
 use crate::{
     EngineError,
-    book::{next_row, pace_observation},
+    book::next_row,
     commit::{Changed, Pending, commit},
     observation::Observation,
     ports::{Control, Event, Mode, Options, Ports, Progress, Watchers},
     recover::recover,
     runtime::Runtime,
+    scope::Scope,
+    scopes::Leave,
     tables::state_cause,
     way::{Job, WayError, Ways, walk},
 };
@@ -18,7 +20,7 @@ use env::{Idle, Moment};
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use model::{AttemptId, CellKey, Outcome, SourceId};
-use pace::{Pace, Permit};
+use pace::{Meaning, Pace, Permit};
 use plan::agenda::Due;
 use source::Source;
 use state::{BudgetScope, Granted, Reserve, StateError};
@@ -28,10 +30,12 @@ use std::{
     sync::{Arc, atomic::AtomicI64},
     time::Duration,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 /// The longest sleep: a step of the wall clock is noticed at the latest after this.
 const SLEEP_MAX: Duration = Duration::from_hours(1);
+/// A server that took nothing for so long has refused to the end, as far as `run --once` goes.
+const REFUSED_TO_THE_END: Duration = Duration::from_mins(15);
 /// Messages worked off at once.
 const MESSAGES_AT_ONCE: usize = 256;
 /// Requests sent before messages are looked at again.
@@ -68,6 +72,8 @@ impl Summary {
 enum Message {
     Ended {
         source: SourceId,
+        scope: String,
+        leave: Leave,
         result: Box<Result<Observation, WayError>>,
     },
     Reserved {
@@ -90,6 +96,12 @@ pub struct Engine {
     pub(crate) ways: Arc<Ways>,
     pub(crate) project_id: String,
     pub(crate) sources: BTreeMap<SourceId, Runtime>,
+    /// The limit scopes of all sources, by name.
+    pub(crate) scopes: BTreeMap<String, Scope>,
+    /// When what the scopes learned was written last, and their shares renewed.
+    pub(crate) scopes_kept_at: Instant,
+    /// Under which name this engine holds shares.
+    pub(crate) holder: String,
     pub(crate) pending: Pending,
     pub(crate) committing: bool,
     pub(crate) settled_through: i64,
@@ -166,7 +178,11 @@ impl Engine {
             observed_at_max: AtomicI64::new(observed_at_max),
         });
         let (sender, messages) = mpsc::unbounded_channel();
-        Ok(Self {
+        let holder = format!("{:016x}", ports.entropy.child("engine/holder").bits());
+        let mut engine = Self {
+            scopes: BTreeMap::new(),
+            scopes_kept_at: Instant::now(),
+            holder,
             ways,
             project_id: project.project_id,
             sources: runtimes,
@@ -191,7 +207,9 @@ impl Engine {
             ports,
             options,
             watchers,
-        })
+        };
+        engine.open_scopes().await?;
+        Ok(engine)
     }
 
     /// Runs until its mode says that it is done, or until it is told to drain.
@@ -204,7 +222,12 @@ impl Engine {
         mut control: mpsc::Receiver<Control>,
     ) -> futures::future::BoxFuture<'static, Result<Summary, EngineError>> {
         Box::pin(async move {
-            let result = self.run_inner(&mut control).await;
+            let mut result = self.run_inner(&mut control).await;
+            if result.is_ok()
+                && let Err(error) = self.close_scopes().await
+            {
+                result = Err(error);
+            }
             self.publish();
             result
         })
@@ -217,6 +240,7 @@ impl Engine {
         let mut inbox = Vec::with_capacity(MESSAGES_AT_ONCE);
         let mut control_open = true;
         loop {
+            self.keep_scopes().await?;
             let now = self.ports.clock.now();
             let pace_wake = if self.draining { None } else { self.dispatch(now) };
             self.release_unsent().await?;
@@ -257,8 +281,17 @@ impl Engine {
         let mut wake: Option<Duration> = None;
         let count = self.sources.len();
         self.turn = (self.turn + 1) % count.max(1);
-        let order: Vec<SourceId> =
+        for scope in self.scopes.values_mut() {
+            scope.tick(now);
+        }
+        let mut order: Vec<SourceId> =
             self.sources.keys().cycle().skip(self.turn).take(count).cloned().collect();
+        // The most urgent first, in turns among equals: they may share a scope.
+        if count > 1 {
+            order.sort_by_key(|id| {
+                self.sources.get(id).and_then(|source| source.ready.front()).map(|job| job.urgency)
+            });
+        }
         for id in order {
             let full = self.is_full();
             let Some(source) = self.sources.get_mut(&id) else { continue };
@@ -280,12 +313,14 @@ impl Engine {
     fn reserve(&mut self, id: &SourceId, now: Moment) {
         let settled_through = self.settled_through;
         let Some(source) = self.sources.get_mut(id) else { return };
-        let low = source.ready.len() * 2 < source.reserve_chunk();
+        let rate = self.scopes.get(&source.scope).map_or(f64::MAX, |scope| scope.pace.rate());
+        let chunk = source.reserve_chunk(rate);
+        let low = source.ready.len() * 2 < chunk;
         if source.reserving || !low || source.spent_until.is_some_and(|until| now.wall < until) {
             return;
         }
         source.spent_until = None;
-        let (due, unsettled) = source.take_due(now.wall, settled_through);
+        let (due, unsettled) = source.take_due(now.wall, chunk, settled_through);
         self.flush_wanted |= unsettled;
         if due.is_empty() {
             return;
@@ -323,20 +358,37 @@ impl Engine {
             if source.ready.is_empty() {
                 return None;
             }
-            match source.pace.permit(now) {
+            match source.ceiling.permit(now) {
                 Permit::Now => {}
                 Permit::At(at) => return Some(at),
                 Permit::WhenFreed => return None,
             }
+            let learns = source.compiled.source.limit.learn;
+            let scope = self.scopes.get_mut(&source.scope).filter(|_| learns);
+            let (ticket, delayed) = match scope {
+                Some(scope) => match scope.pace.permit(now) {
+                    Permit::Now => (Some(scope.pace.sent(now)), std::mem::take(&mut scope.waited)),
+                    Permit::At(at) => {
+                        scope.waited = true;
+                        return Some(at);
+                    }
+                    Permit::WhenFreed => {
+                        scope.waited = true;
+                        return None;
+                    }
+                },
+                None => (None, false),
+            };
             let job = source.ready.pop_front()?;
-            source.pace.sent(now);
-            self.spawn(job, now);
+            let leave = Leave { ceiling: source.ceiling.sent(now), scope: ticket, delayed };
+            let scope = source.scope.clone();
+            self.spawn(job, scope, leave, now);
         }
         // More may leave at once, after the messages were looked at.
         Some(now.monotonic)
     }
 
-    fn spawn(&mut self, job: Job, now: Moment) {
+    fn spawn(&mut self, job: Job, scope: String, leave: Leave, now: Moment) {
         self.in_flight += 1;
         let id = job.cell.source.clone();
         self.tell(|| Event::Sent { at: now.wall, source: id.clone(), attempt: job.attempt });
@@ -346,7 +398,8 @@ impl Engine {
             let walked = AssertUnwindSafe(walk(&ways, job)).catch_unwind().await;
             // A defect met by one answer must not stop all sources.
             let result = walked.unwrap_or_else(|_| Ok(unwalked.broken(now)));
-            let _ = sender.send(Message::Ended { source: id, result: Box::new(result) });
+            let result = Box::new(result);
+            let _ = sender.send(Message::Ended { source: id, scope, leave, result });
         });
     }
 
@@ -359,10 +412,11 @@ impl Engine {
 
     fn take(&mut self, message: Message) -> Result<(), EngineError> {
         match message {
-            Message::Ended { source, result } => {
+            Message::Ended { source, scope, leave, result } => {
                 self.in_flight -= 1;
                 let observation = (*result)?;
-                self.account(&source, observation);
+                let meaning = self.learn(&source, &scope, leave, &observation);
+                self.account(&source, observation, meaning);
                 Ok(())
             }
             Message::Reserved { source, due, at, result } => {
@@ -413,7 +467,7 @@ impl Engine {
     }
 
     /// account: the cell's row and its next look, from the evidence of one attempt.
-    fn account(&mut self, id: &SourceId, mut observation: Observation) {
+    fn account(&mut self, id: &SourceId, mut observation: Observation, meaning: Meaning) {
         let now = self.ports.clock.now();
         self.summary.requests += 1;
         self.summary.quarantined += observation.quarantined.total;
@@ -434,10 +488,7 @@ impl Engine {
             return;
         };
         if observation.outcome == Outcome::Skipped {
-            source.pace.forget();
             self.unsent.push(observation.attempt);
-        } else {
-            source.pace.observe(&pace_observation(&observation), now);
         }
         // The grid may have changed while the request was under way.
         let Some(ordinal) = source.ordinal(&observation.cell) else {
@@ -448,7 +499,7 @@ impl Engine {
         };
         observation.ordinal = ordinal;
         let before = source.known(observation.ordinal).cloned();
-        let (row, retrying) = next_row(source, before.as_ref(), &observation, now.wall);
+        let (row, retrying) = next_row(source, before.as_ref(), &observation, meaning, now.wall);
         source.book(observation.ordinal, &row, retrying, number);
         let changed = match &before {
             Some(before)
@@ -478,7 +529,7 @@ impl Engine {
         self.pending.push(observation, Some((row, changed)), &table);
     }
 
-    fn commit_deadline(&self) -> Option<tokio::time::Instant> {
+    fn commit_deadline(&self) -> Option<Instant> {
         (!self.committing)
             .then_some(self.pending.opened_at)
             .flatten()
@@ -492,9 +543,7 @@ impl Engine {
         }
         let ending = self.draining || self.nothing_to_do();
         let due = self.flush_wanted
-            || self
-                .commit_deadline()
-                .is_some_and(|deadline| deadline <= tokio::time::Instant::now())
+            || self.commit_deadline().is_some_and(|deadline| deadline <= Instant::now())
             || self.pending.attempts() >= self.options.commit_rows
             || self.pending.held_bytes >= self.options.commit_bytes
             || (ending && self.in_flight == 0);
@@ -504,7 +553,9 @@ impl Engine {
         self.flush_wanted = false;
         self.committing = true;
         let number = self.pending.number;
-        let pending = std::mem::replace(&mut self.pending, Pending::new(number + 1));
+        let mut pending = std::mem::replace(&mut self.pending, Pending::new(number + 1));
+        let books = |(name, scope): (&String, &mut Scope)| (name.clone(), scope.take_books());
+        pending.scopes = self.scopes.iter_mut().map(books).collect();
         let (ports, project_id, sender) =
             (self.ports.clone(), self.project_id.clone(), self.sender.clone());
         tokio::spawn(async move {
@@ -520,10 +571,16 @@ impl Engine {
 
     /// Whether, by its mode, the engine has nothing to wait for but what is under way.
     fn nothing_to_do(&self) -> bool {
-        let now = self.ports.clock.now().wall;
+        let moment = self.ports.clock.now();
+        let now = moment.wall;
         match self.options.mode {
             Mode::Continuous => false,
-            Mode::Once => self.sources.values().all(|source| source.done_for_now(now)),
+            Mode::Once => self.sources.values().all(|source| {
+                let scope = self.scopes.get(&source.scope);
+                let is_closed =
+                    scope.is_some_and(|scope| scope.is_closed_for(REFUSED_TO_THE_END, moment));
+                source.done_for_now(now, is_closed)
+            }),
             Mode::Until(end) => {
                 now >= end
                     || self.sources.values().all(|source| {
@@ -583,7 +640,7 @@ impl Engine {
             .sum()
     }
 
-    fn tell(&self, event: impl FnOnce() -> Event) {
+    pub(crate) fn tell(&self, event: impl FnOnce() -> Event) {
         if let Some(events) = &self.watchers.events {
             // Nobody listens any more: fine.
             let _ = events.send(event());
@@ -605,7 +662,7 @@ impl Engine {
     }
 }
 
-async fn sleep_until(deadline: Option<tokio::time::Instant>) {
+async fn sleep_until(deadline: Option<Instant>) {
     if let Some(deadline) = deadline {
         tokio::time::sleep_until(deadline).await;
     }

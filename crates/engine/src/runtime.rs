@@ -38,7 +38,10 @@ pub(crate) struct Runtime {
     ranges: Ranges,
     grid: Arc<Grid>,
     agenda: Agenda,
-    pub(crate) pace: FixedPace,
+    /// What the source file allows.
+    pub(crate) ceiling: FixedPace,
+    /// The scope whose limit its requests count against.
+    pub(crate) scope: String,
     pub(crate) retry_budget: RetryBudget,
     /// Rows of cells that are still of interest: open ones, and settled ones that are revisited.
     known: BTreeMap<u64, Known>,
@@ -97,7 +100,8 @@ impl Runtime {
         }
         let cells = state.cells(&source.id).await?;
         let grid = Arc::new(grid_of(&source, &ranges));
-        let pace = FixedPace::new(pace_settings(&source), now);
+        let ceiling = FixedPace::new(pace_settings(&source), now);
+        let scope = source.limit_scope();
         let compiled = Arc::new(Compiled::new(source, &options.spool, &options.user_agent)?);
         let agenda = Agenda::new(Arc::clone(&grid));
         let mut runtime = Self {
@@ -106,7 +110,8 @@ impl Runtime {
             ranges,
             grid,
             agenda,
-            pace,
+            ceiling,
+            scope,
             retry_budget: RetryBudget::new(RETRY_SHARE),
             known: BTreeMap::new(),
             ready: VecDeque::new(),
@@ -154,7 +159,8 @@ impl Runtime {
         self.row.from = Some(self.ranges.from);
         state.put_source(&self.row).await?;
         self.spent_until = None;
-        self.pace.set(pace_settings(&source), now);
+        self.ceiling.set(pace_settings(&source), now);
+        self.scope = source.limit_scope();
         self.compiled = Arc::new(Compiled::new(source, &options.spool, &options.user_agent)?);
         self.regrid();
         Ok(())
@@ -274,23 +280,26 @@ impl Runtime {
         self.grid.expected_due(now)
     }
 
-    /// How many cells to reserve money for at once: about a second of requests, so that a crash
-    /// leaves few reservations behind that were never sent.
-    pub(crate) fn reserve_chunk(&self) -> usize {
+    /// How many cells to reserve money for at once: about two seconds of requests at the scope's
+    /// rate, so that a crash leaves few reservations behind that were never sent.
+    pub(crate) fn reserve_chunk(&self, rate: f64) -> usize {
         let limit = &self.compiled.source.limit;
+        let rate = limit.rate_per_second.map_or(rate, |most| most.min(rate));
         let concurrency = limit.concurrency.max(1) as usize;
-        match limit.rate_per_second {
-            Some(rate) => (rate.ceil() as usize).clamp(1, 1024).min(concurrency.saturating_mul(16)),
-            None => (concurrency * 16).clamp(16, 1024),
-        }
+        ((2.0 * rate).ceil() as usize).clamp(16, 1024).min(concurrency.saturating_mul(16))
     }
 
     /// Cells to reserve money for, each with its request's cell and what is known of it.
     ///
     /// A cell whose last rows are not in the tables yet is left for later: its comparison with
     /// them would be wrong. The second value says that there was such a cell.
-    pub(crate) fn take_due(&mut self, now: Timestamp, settled_through: i64) -> (Vec<Due>, bool) {
-        let taken = self.agenda.take_due(now, self.reserve_chunk());
+    pub(crate) fn take_due(
+        &mut self,
+        now: Timestamp,
+        chunk: usize,
+        settled_through: i64,
+    ) -> (Vec<Due>, bool) {
+        let taken = self.agenda.take_due(now, chunk);
         let (early, due): (Vec<Due>, Vec<Due>) = taken.into_iter().partition(|due| {
             self.known.get(&code(due.ordinal)).is_some_and(|known| {
                 known.row.state == CellState::Present && known.batch > settled_through
@@ -321,6 +330,7 @@ impl Runtime {
                 attempt: AttemptId(first.0 + index as i64),
                 planned_at,
                 priority: priority_word(due.priority),
+                urgency: due.priority,
                 prior: self.known.get(&code(due.ordinal)).map(|known| known.row.clone()),
             });
         }
@@ -372,9 +382,9 @@ impl Runtime {
     }
 
     /// Whether nothing is left that is due now or retried soon.
-    pub(crate) fn done_for_now(&self, now: Timestamp) -> bool {
-        let stuck = self.paused() || self.spent_until.is_some_and(|until| now < until);
-        self.ready.is_empty()
+    pub(crate) fn done_for_now(&self, now: Timestamp, is_closed: bool) -> bool {
+        let stuck = is_closed || self.paused() || self.spent_until.is_some_and(|until| now < until);
+        (is_closed || self.ready.is_empty())
             && !self.reserving
             && (stuck || (self.agenda.due_now_is_empty(now) && self.retrying.is_empty()))
     }

@@ -85,6 +85,7 @@ pub fn trial<'a>(
             attempt: granted.first,
             planned_at: now,
             priority: "live",
+            urgency: plan::Priority::Live,
             prior: None,
         };
         let observation = walk(&ways, job).await?;

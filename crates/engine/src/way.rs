@@ -44,6 +44,8 @@ pub(crate) struct Job {
     pub(crate) attempt: AttemptId,
     pub(crate) planned_at: Timestamp,
     pub(crate) priority: &'static str,
+    /// The same in an order: the least is the most urgent.
+    pub(crate) urgency: plan::agenda::Priority,
     /// What is known of the cell, if anything.
     pub(crate) prior: Option<CellRow>,
 }
@@ -181,13 +183,14 @@ impl Unwalked {
             observed_at: at.wall,
             facts: Facts {
                 at: at.wall,
-                sent_at: at,
                 url: String::new(),
                 status: None,
                 redirects: 0,
                 received_bytes: 0,
                 first_byte: None,
                 elapsed: std::time::Duration::ZERO,
+                timed_out: false,
+                stated: fetch::StatedLimit::default(),
             },
             evidence: None,
             unchanged: false,
@@ -202,13 +205,14 @@ impl Unwalked {
 fn facts(fetched: &Fetched, started: env::Moment) -> Facts {
     Facts {
         at: started.wall,
-        sent_at: started,
         url: fetch::redact(&fetched.final_url),
         status: fetched.status,
         redirects: fetched.redirects,
         received_bytes: fetched.received_bytes,
         first_byte: fetched.first_byte,
         elapsed: fetched.elapsed,
+        timed_out: fetched.truncated == Some(fetch::Truncated::Time),
+        stated: fetch::stated_limit(&fetched.headers, started.wall),
     }
 }
 

@@ -87,6 +87,7 @@ impl Engine {
                 }
             }
         }
+        self.open_scopes().await?;
         let gone: Vec<SourceId> =
             self.sources.keys().filter(|id| !names.contains(id)).cloned().collect();
         for id in gone {

@@ -5,7 +5,7 @@
 //! leave. A cool-down holds the whole scope, not one request, and no burst follows it: tokens do
 //! not gather while the scope is held.
 
-use crate::{Answer, Observation, Pace, Permit};
+use crate::{Answer, Meaning, Observation, Pace, Permit, Ticket};
 use env::Moment;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub struct FixedPaceSettings {
 }
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct FixedPace {
     settings: FixedPaceSettings,
     // Invariant: between 0 and `burst`.
@@ -96,20 +96,21 @@ impl Pace for FixedPace {
         }
     }
 
-    fn sent(&mut self, now: Moment) {
+    fn sent(&mut self, now: Moment) -> Ticket {
         self.fill(now.monotonic);
         if self.settings.rate_per_second.is_some() {
             self.tokens = (self.tokens - 1.0).max(0.0);
         }
         self.in_flight += 1;
+        Ticket { sent_at: now, in_flight: self.in_flight, epoch: 0 }
     }
 
-    fn observe(&mut self, observation: &Observation, now: Moment) {
-        self.forget();
+    fn observe(&mut self, observation: &Observation, now: Moment) -> Meaning {
+        self.forget(observation.ticket);
         if observation.answer == Answer::Accepted {
-            return;
+            return Meaning::Taken;
         }
-        if let Some(wait) = observation.retry_after {
+        if let Some(wait) = observation.advice.retry_after {
             self.fill(now.monotonic);
             let until = now.monotonic + wait.min(COOL_DOWN_MAX);
             if until > self.held_until {
@@ -117,9 +118,10 @@ impl Pace for FixedPace {
                 self.tokens = self.tokens.min(1.0);
             }
         }
+        if observation.answer == Answer::Refused { Meaning::Refused } else { Meaning::Noise }
     }
 
-    fn forget(&mut self) {
+    fn forget(&mut self, _ticket: Ticket) {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
@@ -131,6 +133,7 @@ impl Pace for FixedPace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Advice;
     use jiff::Timestamp;
     use proptest::prelude::*;
 
@@ -143,7 +146,9 @@ mod tests {
     }
 
     fn ended(sent: u64, answer: Answer, retry_after: Option<Duration>) -> Observation {
-        Observation { sent_at: at(sent), answer, latency: None, retry_after }
+        let ticket = Ticket { sent_at: at(sent), in_flight: 1, epoch: 0 };
+        let advice = Advice { retry_after, ..Advice::default() };
+        Observation { ticket, answer, latency: None, advice }
     }
 
     #[test]

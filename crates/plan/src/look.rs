@@ -44,6 +44,9 @@ pub struct LookPolicy {
     pub retry_max: SignedDuration,
     /// Failures in a row after which a retry waits a whole look interval.
     pub retries: u32,
+    /// Whether a refusal waits for its turn at the source's pace only; else it backs off like a
+    /// failure.
+    pub throttled_at_once: bool,
     /// Whether present cells are looked at again.
     pub revisit: Option<Revisit>,
 }
@@ -138,6 +141,8 @@ pub fn next(
     let pause = later(now, back_off(policy, progress.failures, jitter)).max(not_before);
 
     let reaction = reaction(outcome);
+    let pause =
+        if reaction == Reaction::SlowDown && policy.throttled_at_once { not_before } else { pause };
     let is_quick = match reaction {
         Reaction::Retry | Reaction::SlowDown => progress.failures <= policy.retries,
         Reaction::Believe | Reaction::LookLater | Reaction::Postpone => false,

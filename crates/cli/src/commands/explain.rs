@@ -42,6 +42,9 @@ pub(crate) async fn run(arguments: &Arguments, cell: &Cell) -> Result<u8, Failur
     ranges.until = now.to_zoned(source.calendar.timezone.clone()).date();
     let grid = grid_of(source, &ranges);
     let mut entries = timeline(&project, &key).await?;
+    let decisions = pace_decisions(&project, source, &entries).await?;
+    entries.extend(decisions);
+    entries.sort_by_key(|entry| entry.at.parse::<Timestamp>().unwrap_or(Timestamp::MIN));
     if let Some(due_at) = due_at(&grid, &key) {
         let mut fields = BTreeMap::new();
         fields.insert("note".to_owned(), "data can exist from here on".to_owned());
@@ -85,6 +88,35 @@ async fn timeline(project: &Project, key: &CellKey) -> Result<Vec<Entry>, Failur
     };
     entries.sort_by(|left, right| (number(left), left.what).cmp(&(number(right), right.what)));
     Ok(entries)
+}
+
+/// What was decided on the pace of the source's scope while the cell waited to be asked for.
+async fn pace_decisions(
+    project: &Project,
+    source: &Source,
+    entries: &[Entry],
+) -> Result<Vec<Entry>, Failure> {
+    let time = |entry: &Entry, field: &str| entry.fields.get(field)?.parse::<Timestamp>().ok();
+    let attempts = || entries.iter().filter(|entry| entry.what == "attempt");
+    let from = attempts().filter_map(|entry| time(entry, "planned_at")).min();
+    let until = attempts().filter_map(|entry| entry.at.parse::<Timestamp>().ok()).max();
+    let (Some(from), Some(until)) = (from, until) else { return Ok(Vec::new()) };
+    let lake = project.lake()?;
+    let scan = Scan {
+        equals: vec![("scope".to_owned(), BTreeSet::from([source.limit_scope()]))],
+        ..Scan::default()
+    };
+    let mut found = Vec::new();
+    for batch in &lake.scan(&TableRef::Ledger(LedgerTable::Paces), scan).await? {
+        for row in 0..batch.num_rows() {
+            let entry = entry(batch, row, "pace")?;
+            let at = entry.at.parse::<Timestamp>();
+            if at.is_ok_and(|at| from <= at && at <= until) {
+                found.push(entry);
+            }
+        }
+    }
+    Ok(found)
 }
 
 fn of_cell(key: &CellKey) -> Scan {
@@ -282,6 +314,14 @@ fn summary(entry: &Entry) -> String {
                 text = format!("{text}, next look {}", field("next_look_at"));
             }
             text
+        }
+        "pace" => {
+            let rate: f64 = field("rate").parse().unwrap_or(0.0);
+            let rate = match rate {
+                rate if rate > 0.0 => format!("{}/s", pace::trace::short(rate)),
+                _ => "single requests only".to_owned(),
+            };
+            format!("pace of the scope: {rate}: {}", field("why"))
         }
         what => format!("{what}: {}", field("note")),
     }

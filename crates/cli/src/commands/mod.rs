@@ -6,6 +6,7 @@ pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod init;
+pub(crate) mod pace;
 pub(crate) mod pause;
 pub(crate) mod run;
 pub(crate) mod schema;

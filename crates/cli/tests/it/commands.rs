@@ -1,6 +1,6 @@
 //! Each command, on a project that works.
 
-use crate::harness::{NOW, Project, eod_source, exchange, tickers};
+use crate::harness::{NOW, Project, eod_source, exchange, limited_exchange, tickers};
 use sim::exchange::Faults;
 
 #[test]
@@ -280,4 +280,40 @@ async fn a_running_engine_takes_changed_files_and_goes_on_when_they_are_wrong() 
     assert!(killed.success());
     assert_eq!(engine.wait().unwrap().code(), Some(0));
     assert_eq!(project.sql("select count(*) as n from eod")[0]["n"], world.truth().count() as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_is_found_kept_booked_and_remembered() {
+    let (world, exchange) = limited_exchange(60, 6, Faults::NONE, 40.0).await;
+    let project = Project::with_source("eod", &eod_source(&exchange, ""));
+    project.write("tickers.csv", &tickers(&world));
+    let nothing = project.ok(&["pace", "eod"]);
+    assert!(nothing.stderr.contains("nothing was learned"), "{}", nothing.stderr);
+    project.ok(&["run", "--once", "--now", NOW]);
+    let log = exchange.log();
+    let refused = log.by_status.get(&429).copied().unwrap_or(0);
+    assert!((1..=20).contains(&refused), "{refused} of {} refused", log.requests());
+    // Nothing is lost by a limit.
+    let status = project.ok(&["status", "--json", "--now", NOW]).json();
+    assert_eq!(status[0]["present"], world.truth().count());
+    // The books agree with the server's own.
+    let books = project.sql(
+        "select sum(requests) as requests, sum(refused) as refused, min(scope) as scope \
+         from ledger.throttles",
+    );
+    assert_eq!(books[0]["requests"], log.requests());
+    assert_eq!(books[0]["refused"], refused);
+    assert_eq!(books[0]["scope"], format!("http://{}", exchange.address));
+    let decisions = project.sql("select count(*) as decisions from ledger.paces");
+    assert!(decisions[0]["decisions"].as_u64() > Some(0));
+    // What was learned is there for people and for the next run.
+    let pace = project.ok(&["pace", "eod", "--json"]).json();
+    let limit = pace["limit"].as_f64().unwrap();
+    assert!((25.0..60.0).contains(&limit), "{pace}");
+    assert!(project.ok(&["pace", "eod"]).stdout.contains("by hour of the week"));
+    let cell = project
+        .sql("select entity, period from ledger.attempts where outcome = 'rate_limited' limit 1");
+    let text = |name: &str| cell[0][name].as_str().unwrap().to_owned();
+    let why = project.ok(&["explain", "eod", &text("entity"), &text("period"), "--now", NOW]);
+    assert!(why.stdout.contains("pace of the scope"), "{}", why.stdout);
 }

@@ -107,6 +107,16 @@ pub(crate) async fn exchange(
     days: usize,
     faults: Faults,
 ) -> (Arc<World>, Exchange) {
+    limited_exchange(entities, days, faults, 0.0).await
+}
+
+/// The same, answering at most so many requests a second; 0: any number.
+pub(crate) async fn limited_exchange(
+    entities: usize,
+    days: usize,
+    faults: Faults,
+    rate_per_second: f64,
+) -> (Arc<World>, Exchange) {
     let started = Instant::now();
     let now: Timestamp = NOW.parse().unwrap();
     let settings = ExchangeSettings {
@@ -115,7 +125,7 @@ pub(crate) async fn exchange(
         from: "2025-11-17".parse().unwrap(),
         days,
         faults,
-        rate_per_second: 0.0,
+        rate_per_second,
         port: 0,
         clock: Arc::new(move || now),
         mono: Arc::new(move || started.elapsed().as_secs_f64()),

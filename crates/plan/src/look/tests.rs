@@ -13,6 +13,7 @@ fn policy() -> LookPolicy {
         retry_first: Span::from_secs(2),
         retry_max: Span::from_mins(15),
         retries: 5,
+        throttled_at_once: false,
         revisit: None,
     }
 }

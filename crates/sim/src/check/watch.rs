@@ -167,6 +167,7 @@ impl Watch {
                     CellKey { source: source.clone(), entity: entity.clone(), period: *period };
                 self.ended(&cell, *attempt, *outcome, *state, clock)?;
             }
+            Event::Paced { .. } => {}
             Event::Settled { .. } => {
                 self.batches += 1;
                 self.read_tables()?;

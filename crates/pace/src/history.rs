@@ -1,0 +1,164 @@
+//! How much was accepted when: exact totals, and counts by time for rates over the near past.
+
+/// Width of a bin in seconds.
+const BIN: f64 = 0.02;
+/// Bins kept: 1.28 s.
+const BINS: usize = 64;
+/// Widths of windows that servers use, in seconds.
+pub(crate) const WIDTHS: [f64; 8] = [1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 3600.0];
+
+/// The same for what was sent, over longer windows: 64 s.
+const COARSE: f64 = 0.25;
+const COARSE_BINS: usize = 256;
+
+/// A window that opens with the first request after the last one closed.
+#[derive(Debug, Clone, Copy, Default)]
+struct FirstHit {
+    opened_at: f64,
+    accepted: u32,
+}
+
+/// Accepted requests by the time they left, in seconds on the monotonic clock.
+#[derive(Debug, Clone)]
+pub(crate) struct History {
+    accepted_bins: Bins<BINS>,
+    sent_bins: Bins<BINS>,
+    sent_coarse: Bins<COARSE_BINS>,
+    first_hits: [Option<FirstHit>; WIDTHS.len()],
+    /// All that was ever accepted.
+    pub(crate) accepted: u64,
+}
+
+impl History {
+    pub(crate) fn new() -> Self {
+        Self {
+            accepted_bins: Bins::new(BIN),
+            sent_bins: Bins::new(BIN),
+            sent_coarse: Bins::new(COARSE),
+            first_hits: [None; WIDTHS.len()],
+            accepted: 0,
+        }
+    }
+
+    pub(crate) fn accept(&mut self, at: f64) {
+        self.accepted += 1;
+        self.accepted_bins.add(at);
+        for (window, width) in self.first_hits.iter_mut().zip(WIDTHS) {
+            match window {
+                Some(window) if at < window.opened_at + width => window.accepted += 1,
+                _ => *window = Some(FirstHit { opened_at: at, accepted: 1 }),
+            }
+        }
+    }
+
+    /// Accepted requests a second over the last `span` seconds, at most 1.2 s.
+    pub(crate) fn rate(&self, now: f64, span: f64) -> f64 {
+        self.accepted_bins.rate(now, span)
+    }
+
+    pub(crate) fn send(&mut self, at: f64) {
+        self.sent_bins.add(at);
+        self.sent_coarse.add(at);
+    }
+
+    /// How many left within the last `width` seconds, rather more than fewer.
+    pub(crate) fn sent_within(&self, now: f64, width: f64) -> u32 {
+        if width <= BIN * (BINS - 1) as f64 {
+            self.sent_bins.count(now, width)
+        } else {
+            self.sent_coarse.count(now, width)
+        }
+    }
+
+    /// When the oldest of those is no longer among them.
+    pub(crate) fn next_room(&self, now: f64, width: f64) -> f64 {
+        if width <= BIN * (BINS - 1) as f64 {
+            self.sent_bins.next_room(now, width)
+        } else {
+            self.sent_coarse.next_room(now, width)
+        }
+    }
+
+    /// What the window of this width held when `at` came, and when it opened.
+    pub(crate) fn window(&self, width: usize, at: f64) -> Option<(f64, u32)> {
+        let window = self.first_hits[width]?;
+        (at < window.opened_at + WIDTHS[width]).then_some((window.opened_at, window.accepted))
+    }
+}
+
+/// Counts by time in a ring.
+#[derive(Debug, Clone)]
+struct Bins<const N: usize> {
+    width: f64,
+    counts: [u16; N],
+    /// The number of the newest bin.
+    newest: i64,
+}
+
+impl<const N: usize> Bins<N> {
+    fn new(width: f64) -> Self {
+        Self { width, counts: [0; N], newest: i64::MIN / 2 }
+    }
+
+    fn number(&self, at: f64) -> i64 {
+        (at / self.width).floor() as i64
+    }
+
+    fn add(&mut self, at: f64) {
+        let bin = self.number(at);
+        if bin > self.newest {
+            for step in 0..(bin - self.newest).min(N as i64) {
+                self.counts[(bin - step).rem_euclid(N as i64) as usize] = 0;
+            }
+            self.newest = bin;
+        }
+        if bin > self.newest - N as i64 {
+            let count = &mut self.counts[bin.rem_euclid(N as i64) as usize];
+            *count = count.saturating_add(1);
+        }
+    }
+
+    fn get(&self, bin: i64) -> u32 {
+        let known = bin <= self.newest && bin > self.newest - N as i64;
+        if known { u32::from(self.counts[bin.rem_euclid(N as i64) as usize]) } else { 0 }
+    }
+
+    fn rate(&self, now: f64, span: f64) -> f64 {
+        let bins = ((span / self.width).ceil() as i64).clamp(1, N as i64 - 1);
+        let newest = self.number(now);
+        let count: u32 = (newest - bins..newest).map(|bin| self.get(bin)).sum();
+        f64::from(count) / (bins as f64 * self.width)
+    }
+
+    fn count(&self, now: f64, span: f64) -> u32 {
+        (self.number(now - span)..=self.number(now)).map(|bin| self.get(bin)).sum()
+    }
+
+    fn next_room(&self, now: f64, span: f64) -> f64 {
+        let oldest = (self.number(now - span)..=self.number(now)).find(|bin| self.get(*bin) > 0);
+        oldest.map_or(now, |bin| (bin + 1) as f64 * self.width + span)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_forget_what_is_older_than_their_span() {
+        let mut history = History::new();
+        (0..100).for_each(|step| history.accept(f64::from(step) * 0.01));
+        assert!((history.rate(1.0, 0.5) - 100.0).abs() < 5.0, "{}", history.rate(1.0, 0.5));
+        assert!(history.rate(3.0, 0.5) < 0.1);
+        assert_eq!(history.accepted, 100);
+    }
+
+    #[test]
+    fn a_window_opens_with_its_first_request() {
+        let mut history = History::new();
+        [0.5, 0.6, 1.4, 1.6, 1.7].into_iter().for_each(|at| history.accept(at));
+        assert_eq!(history.window(0, 1.8), Some((1.6, 2)));
+        assert_eq!(history.window(1, 1.8), Some((0.5, 5)));
+        assert_eq!(history.window(0, 2.7), None);
+    }
+}

@@ -1,0 +1,560 @@
+//! A controller that finds a server's limit and runs just under it.
+//!
+//! Two actuators, always both: a paced rate and a number of requests under way. It begins slowly
+//! and doubles ([`Mode::Seek`]) until the server refuses, or latency shows a queue. What the server
+//! *took* between two refusals is its rate, whatever was sent: the two-point estimate of a policer
+//! (Flach et al., "An Internet-Wide Analysis of Traffic Policing", SIGCOMM 2016; BBR uses the same,
+//! `net/ipv4/tcp_bbr.c`). It then holds just below ([`Mode::Hold`]) and now and then creeps above,
+//! ever faster while nothing happens ([`Mode::Probe`]; the convex half of CUBIC: Ha, Rhee and Xu,
+//! ACM SIGOPS Operating Systems Review 42(5), 2008).
+//!
+//! One cut an episode: answers to requests that left before a decision say nothing new (TCP's one
+//! cut a round trip). When everything is refused nothing leaves but single requests, first soon,
+//! then at the times at which usual windows would open ([`Mode::Blocked`]). Time that passes while
+//! nobody wants to send teaches nothing: all growth is by requests that left. What a source file
+//! allows is not known here: [`crate::FixedPace`] stands before it.
+
+mod blocked;
+mod load;
+mod rate;
+mod refused;
+mod signal;
+
+use crate::{
+    COOL_DOWN_MAX, Meaning, Observation, Pace, Permit, Ticket,
+    history::History,
+    latency::Latency,
+    memory::Memory,
+    trace::{Decision, Kind, Trace, Why},
+    window::{Grant, Quota},
+};
+use blocked::Blocked;
+use env::Moment;
+use std::time::Duration;
+
+/// The rate at which a stranger is asked first, requests per second.
+const RATE_FIRST: f64 = 10.0;
+/// Requests under way before any latency is known.
+const IN_FLIGHT_FIRST: u32 = 4;
+/// What an answer states is believed at once up to this rate; beyond, it has to show.
+const RATE_STATED_MAX: f64 = 500.0;
+/// Never slower than this while anything is taken.
+const RATE_MIN: f64 = 0.05;
+/// Never faster: beyond any server that counts.
+const RATE_MAX: f64 = 1e6;
+/// In this time, or a round trip, the rate doubles while no limit is known.
+const DOUBLING: f64 = 0.2;
+/// The same after the first refusal.
+const DOUBLING_SETTLE: f64 = 0.4;
+/// The share of the limit at which we stay.
+const SHARE: f64 = 0.985;
+/// The same for a limiter that closes for long after one excess.
+const SHARE_PENALTY: f64 = 0.96;
+/// From one attempt to go above the limit to the next: seconds, and requests.
+const HOLD_SECONDS: f64 = 3.0;
+const HOLD_REQUESTS: u32 = 250;
+/// After so long a few requests are enough.
+const HOLD_SECONDS_MAX: f64 = 60.0;
+/// The time in which a probe's excess doubles.
+const PROBE_DOUBLING: f64 = 0.35;
+/// The first excess of a probe.
+const PROBE_EXCESS: f64 = 0.015;
+/// How late a timer may be without slowing us down.
+const SLACK: f64 = 0.0015;
+/// When to ask again without any share of the scope.
+const SHARELESS: Duration = Duration::from_secs(1);
+/// Completions by which throughput under load is measured.
+const COMPLETIONS: usize = 24;
+
+/// Widths of windows that are recognised by their use.
+const USE_WIDTHS: [f64; 3] = [1.0, 2.0, 5.0];
+
+/// What follows when a queue is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// The first measure of the limit was a rough one.
+    Probe,
+    /// Throughput under load was measured.
+    Hold,
+    /// The server was in trouble: slowly back to what it took.
+    Regain,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Mode {
+    /// No limit is known: faster and faster.
+    Seek,
+    /// Refused for the first time: where is it?
+    Settle,
+    /// At the limit's share.
+    Hold,
+    /// Above the limit, a little more with each request. `doublet`: a refusal began it, so that
+    /// the next one measures the limit.
+    Probe { busy: f64, taken: u64, doublet: bool },
+    /// Below the limit until a queue is gone.
+    Drain { since: f64, then: Then },
+    /// Everything is refused.
+    Blocked(Blocked),
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct LearningPace {
+    /// Requests under way, whatever was learned.
+    concurrency_max: u32,
+    /// The share of the scope that is ours; others have the rest.
+    share: f64,
+    /// The share by which all that is believed is scaled: the last that was not nothing.
+    scale: f64,
+    /// Seconds from one request to the next, at least.
+    interval_min: f64,
+    /// Nothing leaves before: the server said so.
+    told_until: f64,
+    /// Since when nothing was taken, if the last answers were refusals.
+    closed_since: Option<f64>,
+    mode: Mode,
+    kind: Kind,
+    /// Requests per second now.
+    rate: f64,
+    /// Requests per second that the server takes, as far as is known.
+    limit: Option<f64>,
+    /// The limit was measured between two refusals while more was asked for.
+    measured: bool,
+    /// The limit before it became much lower; 0 if it did not.
+    fell_from: f64,
+    /// The last limit that held for a while.
+    settled: Option<f64>,
+    /// What it took before the first refusal, in how many seconds.
+    first_run: Option<(u64, f64)>,
+    /// What it takes beyond the rate after a pause, as remembered.
+    burst: f64,
+    /// Seconds for which a bucket has gathered while we waited as told.
+    refilled: f64,
+    /// Credit to spend at once, beyond the rate.
+    credit: f64,
+    concurrency: Concurrency,
+    window: Option<Window>,
+    /// By width: when something was last refused, and how much had been sent within the width.
+    uses: [(f64, f64); USE_WIDTHS.len()],
+    penalty: Option<f64>,
+    /// The excess, in requests, that the last failed probe needed.
+    probe_excess: Option<f64>,
+    /// Busy seconds and accepted requests at the last refusal that counted.
+    last_refusal: Option<(f64, u64)>,
+    /// Seconds in which requests left or had to wait for us: time in which nobody wanted anything
+    /// says nothing of the server.
+    busy: f64,
+    /// A request had to wait since the last one left.
+    limited: bool,
+    refused_in_row: u32,
+    /// When the first of them left.
+    row_since: f64,
+    epoch: u32,
+    in_flight: u32,
+    next_at: f64,
+    sent_at: f64,
+    slack: f64,
+    /// A request had to wait for one under way since the last that left.
+    capped: bool,
+    completions: [f32; COMPLETIONS],
+    completed: usize,
+    history: History,
+    latency: Latency,
+    quota: Quota,
+    signal: signal::Signal,
+    held: f64,
+    /// Since when, and for how many requests, the limit is held.
+    held_since: f64,
+    held_sent: u32,
+    trace: Trace,
+    wall: jiff::Timestamp,
+}
+
+/// A quota by window that nobody stated: at most so many within any so many seconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Window {
+    width: f64,
+    quota: f64,
+}
+
+/// What is known of a limit on requests under way.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Concurrency {
+    /// At most so many.
+    cap: Option<u32>,
+    /// The cap is a guess since so many were accepted in total.
+    trial: Option<u64>,
+    confirmed: bool,
+    /// Accepted requests at the cap since it was last moved.
+    at_cap: u32,
+    /// Accepted ones that a raise of the cap waits for.
+    raise_after: u32,
+}
+
+impl LearningPace {
+    /// A controller that knows nothing of its server; `concurrency_max` is at least 1.
+    pub fn new(concurrency_max: u32, now: Moment) -> Self {
+        Self {
+            concurrency_max: concurrency_max.max(1),
+            share: 1.0,
+            scale: 1.0,
+            interval_min: 0.0,
+            told_until: 0.0,
+            closed_since: None,
+            mode: Mode::Seek,
+            kind: Kind::Unknown,
+            rate: RATE_FIRST,
+            limit: None,
+            measured: false,
+            fell_from: 0.0,
+            settled: None,
+            first_run: None,
+            burst: 0.0,
+            refilled: 0.0,
+            credit: 0.0,
+            concurrency: Concurrency::default(),
+            window: None,
+            uses: [(f64::NEG_INFINITY, 0.0); USE_WIDTHS.len()],
+            penalty: None,
+            probe_excess: None,
+            last_refusal: None,
+            busy: 0.0,
+            limited: false,
+            refused_in_row: 0,
+            row_since: 0.0,
+            epoch: 0,
+            in_flight: 0,
+            next_at: 0.0,
+            sent_at: f64::NEG_INFINITY,
+            slack: SLACK,
+            capped: false,
+            completions: [0.0; COMPLETIONS],
+            completed: 0,
+            history: History::new(),
+            latency: Latency::default(),
+            quota: Quota::default(),
+            signal: signal::Signal::default(),
+            held: 0.0,
+            held_since: 0.0,
+            held_sent: 0,
+            trace: Trace::default(),
+            wall: now.wall,
+        }
+    }
+
+    /// A controller that begins where an earlier one ended.
+    pub fn remembering(concurrency_max: u32, memory: &Memory, now: Moment) -> Self {
+        let mut pace = Self::new(concurrency_max, now);
+        pace.kind = memory.kind;
+        pace.burst = memory.burst.clamp(0.0, RATE_MAX);
+        pace.penalty = memory.penalty.map(|penalty| penalty.as_secs_f64());
+        pace.window = memory
+            .window
+            .map(|(quota, width)| Window { quota, width: width.as_secs_f64() })
+            .filter(|window| window.quota >= 1.0 && window.width > 0.0);
+        if let Some(baseline) = memory.baseline {
+            pace.latency.set_baseline(baseline.as_secs_f64());
+        }
+        if let Some(cap) = memory.concurrency {
+            pace.concurrency =
+                Concurrency { cap: Some(cap.max(1)), confirmed: true, ..Concurrency::default() };
+            pace.concurrency.raise_after = HOLD_REQUESTS;
+        }
+        match memory.limit.filter(|limit| limit.is_finite() && *limit > 0.0) {
+            Some(limit) => {
+                pace.limit = Some(limit.clamp(RATE_MIN, RATE_MAX));
+                pace.credit = pace.burst * 0.9;
+                pace.hold(now.monotonic.as_secs_f64());
+            }
+            None => pace.rate = memory.held.clamp(RATE_FIRST, RATE_MAX),
+        }
+        pace.tell(Why::Remembered);
+        pace
+    }
+
+    /// What to keep for the next run.
+    pub fn memory(&self) -> Memory {
+        let whole = |ours: f64| ours / self.scale;
+        Memory {
+            kind: self.kind,
+            limit: self.limit.or(self.settled).map(whole),
+            burst: if self.kind == Kind::Bucket { self.burst() } else { 0.0 },
+            concurrency: self
+                .concurrency
+                .cap
+                .filter(|_| self.concurrency.confirmed)
+                .map(|cap| whole(f64::from(cap)).round() as u32),
+            baseline: self.latency.baseline().and_then(|it| Duration::try_from_secs_f64(it).ok()),
+            window: self.window.and_then(|window| {
+                Some((whole(window.quota), Duration::try_from_secs_f64(window.width).ok()?))
+            }),
+            penalty: self.penalty.and_then(|it| Duration::try_from_secs_f64(it).ok()),
+            held: whole(self.held),
+            learned_at: self.wall,
+        }
+    }
+
+    /// Says which share of the scope is ours, from 0 to 1; others have the rest. What is believed
+    /// of the whole stays, so our part grows or shrinks at once. With nothing we wait.
+    pub fn set_share(&mut self, share: f64) {
+        let share = if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) };
+        if share > 0.0 {
+            let factor = share / self.scale;
+            self.scale = share;
+            self.rate = (self.rate * factor).clamp(RATE_MIN, RATE_MAX);
+            self.limit = self.limit.map(|limit| (limit * factor).clamp(RATE_MIN, RATE_MAX));
+            self.settled = self.settled.map(|limit| (limit * factor).clamp(RATE_MIN, RATE_MAX));
+            if let Some(window) = &mut self.window {
+                window.quota = (window.quota * factor).max(1.0);
+            }
+            self.concurrency.cap =
+                self.concurrency.cap.map(|cap| ((f64::from(cap) * factor).floor() as u32).max(1));
+            self.credit *= factor.min(1.0);
+        }
+        self.share = share;
+    }
+
+    /// The least time from one request to the next, such as a `crawl-delay`.
+    pub fn set_interval_min(&mut self, interval: Duration) {
+        self.interval_min = interval.as_secs_f64();
+    }
+
+    /// Takes a limit that is known for this time of day, in place of the present one.
+    pub fn adopt(&mut self, limit: f64, now: Moment) {
+        let ours = limit * self.scale;
+        if ours.is_finite() && ours > 0.0 && !matches!(self.mode, Mode::Blocked(_)) {
+            self.wall = now.wall;
+            self.window = None;
+            self.limit = Some(ours.clamp(RATE_MIN, RATE_MAX));
+            self.hold(now.monotonic.as_secs_f64());
+            self.tell(Why::Remembered);
+        }
+    }
+
+    /// For how long nothing was taken, if all that was asked was refused.
+    pub fn closed_for(&self, now: Moment) -> Option<Duration> {
+        let since = self.closed_since?;
+        Duration::try_from_secs_f64(now.monotonic.as_secs_f64() - since).ok()
+    }
+
+    /// What the server takes at once beyond its rate, by the run before the first refusal.
+    fn burst(&self) -> f64 {
+        match (self.first_run, self.limit.or(self.settled)) {
+            (Some((taken, seconds)), Some(limit)) => {
+                (taken as f64 - limit * seconds - 1.0).max(0.0)
+            }
+            _ => self.burst,
+        }
+    }
+
+    /// What is believed to limit us.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Requests per second allowed now; 0 while nothing but a single probe may leave.
+    pub fn rate(&self) -> f64 {
+        match self.mode {
+            Mode::Blocked(_) => 0.0,
+            _ => self.rate,
+        }
+    }
+
+    /// Requests per second that the server is believed to take.
+    pub fn limit(&self) -> Option<f64> {
+        self.limit
+    }
+
+    /// The highest rate that was accepted for a second.
+    pub fn rate_held(&self) -> f64 {
+        self.held / self.scale
+    }
+
+    /// The same as [`LearningPace::limit`], if it has held for a while under requests that wanted more.
+    pub fn limit_held(&self) -> Option<f64> {
+        let limit = self.limit?;
+        self.settled.filter(|settled| (settled - limit).abs() <= 0.05 * limit)
+    }
+
+    /// Requests under way allowed now.
+    pub fn concurrency(&self) -> u32 {
+        let stranger = self.latency.baseline().is_none();
+        let cap = self.concurrency.cap.unwrap_or(if stranger { IN_FLIGHT_FIRST } else { u32::MAX });
+        self.concurrency_max.min(cap)
+    }
+
+    /// Decisions made so far.
+    pub fn decisions_total(&self) -> u64 {
+        self.trace.total
+    }
+
+    /// The decisions after the first `total`, as far as they are kept.
+    pub fn decisions_since(&self, total: u64) -> impl Iterator<Item = &Decision> {
+        self.trace.since(total)
+    }
+
+    fn tell(&mut self, why: Why) {
+        let decision = Decision {
+            at: self.wall,
+            kind: self.kind,
+            rate: self.rate(),
+            concurrency: self.concurrency(),
+            why,
+        };
+        self.trace.push(decision);
+    }
+
+    /// Busy seconds up to now.
+    fn busy_at(&self, now: f64) -> f64 {
+        let since = (now - self.sent_at).max(0.0);
+        let most = if self.limited { since } else { since.min(1.0 / self.rate) };
+        if self.sent_at.is_finite() { self.busy + most } else { 0.0 }
+    }
+
+    /// A round trip without load in seconds.
+    fn round_trip(&self) -> f64 {
+        self.latency.baseline().unwrap_or(0.05)
+    }
+
+    fn share_of_limit(&self) -> f64 {
+        if self.kind == Kind::Penalty { SHARE_PENALTY } else { SHARE }
+    }
+
+    fn accepted(&mut self, observation: &Observation, now: f64) {
+        let sent_at = observation.ticket.sent_at.monotonic.as_secs_f64();
+        if let Mode::Blocked(blocked) = self.mode
+            && observation.ticket.epoch == self.epoch
+        {
+            self.reopened(blocked, sent_at, now);
+        }
+        self.history.accept(sent_at);
+        if observation.ticket.epoch == self.epoch {
+            self.refused_in_row = 0;
+        }
+        if self.history.accepted.is_multiple_of(16) {
+            self.held = self.held.max(self.history.rate(now, 1.0));
+        }
+        // So that they keep their precision as f32.
+        self.completions[self.completed % COMPLETIONS] = (self.busy_at(now) % 4096.0) as f32;
+        self.completed += 1;
+        self.judge_concurrency(observation);
+        self.judge_latency(observation, now);
+    }
+}
+
+impl Pace for LearningPace {
+    fn permit(&mut self, now: Moment) -> Permit {
+        let time = now.monotonic.as_secs_f64();
+        if self.in_flight >= self.concurrency() {
+            self.capped = true;
+            self.limited = true;
+            return Permit::WhenFreed;
+        }
+        let mut at = match &self.mode {
+            Mode::Blocked(blocked) if blocked.is_out => {
+                self.limited = true;
+                return Permit::WhenFreed;
+            }
+            Mode::Blocked(blocked) => blocked.next_at,
+            _ if self.credit >= 1.0 => self.next_at.min(self.sent_at + 0.1 / self.rate),
+            _ => self.next_at,
+        };
+        if self.share <= 0.0 {
+            self.limited = true;
+            return Permit::At(now.monotonic + SHARELESS);
+        }
+        at = at.max(self.sent_at + self.interval_min).max(self.told_until);
+        match self.quota.grant(time) {
+            Grant::Silent => at = at.max(self.window_room(time)),
+            Grant::Within(None) => {}
+            Grant::Within(Some(rate)) => at = at.max(self.sent_at + 1.0 / rate),
+            Grant::At(edge) => at = at.max(edge),
+        }
+        if time >= at {
+            Permit::Now
+        } else {
+            self.limited = true;
+            // Rounded up, so that a sleeper is never woken just too early.
+            let at = Duration::try_from_secs_f64(at.min(time + 3600.0)).unwrap_or(now.monotonic);
+            Permit::At(at.max(now.monotonic) + Duration::from_nanos(1))
+        }
+    }
+
+    fn sent(&mut self, now: Moment) -> Ticket {
+        self.wall = now.wall;
+        let time = now.monotonic.as_secs_f64();
+        self.history.send(time);
+        self.quota.sent(time);
+        if self.sent_at.is_finite() {
+            self.busy = self.busy_at(time);
+        }
+        self.limited = false;
+        let interval = 1.0 / self.rate;
+        let busy = (time - self.sent_at).clamp(0.0, 1.5 * interval);
+        let early = self.next_at - time;
+        if early > 0.0 {
+            self.credit -= early / interval;
+        }
+        // A late timer is made up for, but only a little: requests must not bunch.
+        self.next_at = self.next_at.max(time - self.slack) + interval;
+        if early > 0.0 {
+            self.next_at = time + interval;
+        }
+        self.sent_at = time;
+        if let Mode::Blocked(blocked) = &mut self.mode {
+            blocked.is_out = true;
+        }
+        self.grow(time, busy);
+        self.in_flight += 1;
+        Ticket { sent_at: now, in_flight: self.in_flight, epoch: self.epoch }
+    }
+
+    fn observe(&mut self, observation: &Observation, now: Moment) -> Meaning {
+        self.forget(observation.ticket);
+        self.wall = now.wall;
+        let time = now.monotonic.as_secs_f64();
+        let sent_at = observation.ticket.sent_at.monotonic.as_secs_f64();
+        if self.quota.take(&observation.advice, sent_at, time, self.in_flight)
+            && let Some((quota, width)) = self.quota.stated()
+        {
+            self.kind = Kind::Window;
+            self.window = None;
+            self.limit = None;
+            self.mode = Mode::Seek;
+            self.rate = self.rate.max((quota as f64 / width).min(RATE_STATED_MAX));
+            self.tell(Why::StatedQuota(quota, width));
+        }
+        let meaning = self.signal.read(observation.answer);
+        match meaning {
+            Meaning::Taken => {
+                self.closed_since = None;
+                self.accepted(observation, time);
+            }
+            Meaning::Noise => {}
+            Meaning::Refused => {
+                self.closed_since.get_or_insert(time);
+                if let Some(told) = observation.advice.retry_after {
+                    // Whatever else it means: the whole scope waits.
+                    let until = time + told.min(COOL_DOWN_MAX).as_secs_f64();
+                    self.told_until = self.told_until.max(until);
+                }
+                self.refused(observation, time);
+            }
+            Meaning::Overloaded => self.overloaded(observation, time),
+        }
+        meaning
+    }
+
+    fn forget(&mut self, ticket: Ticket) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        if let Mode::Blocked(blocked) = &mut self.mode
+            && ticket.epoch == self.epoch
+        {
+            blocked.is_out = false;
+        }
+    }
+
+    fn in_flight(&self) -> u32 {
+        self.in_flight
+    }
+}

@@ -1,0 +1,135 @@
+//! The rate while nothing goes wrong: held, crept above, grown.
+
+use super::{
+    DOUBLING, DOUBLING_SETTLE, HOLD_REQUESTS, HOLD_SECONDS, HOLD_SECONDS_MAX, LearningPace, Mode,
+    PROBE_DOUBLING, PROBE_EXCESS, RATE_FIRST, RATE_MAX, RATE_MIN,
+};
+use crate::trace::{Kind, Why};
+
+impl LearningPace {
+    pub(super) fn hold(&mut self, now: f64) {
+        if let Some(limit) = self.limit {
+            self.rate = (limit * self.share_of_limit()).clamp(RATE_MIN, RATE_MAX);
+            self.mode = Mode::Hold;
+            self.held_since = now;
+            self.held_sent = 0;
+        } else {
+            self.mode = Mode::Settle;
+        }
+    }
+
+    /// Goes on holding: what came between says nothing of the limit, and the next attempt to go
+    /// above it comes when it would have come.
+    pub(super) fn resume_hold(&mut self) {
+        let limit = self.limit.unwrap_or(self.rate);
+        self.rate = (limit * self.share_of_limit()).clamp(RATE_MIN, RATE_MAX);
+        self.mode = Mode::Hold;
+    }
+
+    /// When the believed window has room for one more. A sliding window is the strictest: what fits
+    /// it fits a fixed one.
+    pub(super) fn window_room(&self, now: f64) -> f64 {
+        let Some(window) =
+            self.window.filter(|_| matches!(self.mode, Mode::Hold | Mode::Probe { .. }))
+        else {
+            return now;
+        };
+        let above = self.limit.map_or(1.0, |limit| (self.rate / limit).max(1.0));
+        if f64::from(self.history.sent_within(now, window.width)) + 1.0 <= window.quota * above {
+            now
+        } else {
+            self.history.next_room(now, window.width)
+        }
+    }
+
+    pub(super) fn probe(&mut self, doublet: bool) {
+        self.rate = self.limit.unwrap_or(self.rate).clamp(RATE_MIN, RATE_MAX);
+        self.mode = Mode::Probe { busy: 0.0, taken: self.history.accepted, doublet };
+    }
+
+    /// Grows with a request that leaves, `busy` seconds of sending after the last one.
+    pub(super) fn grow(&mut self, now: f64, busy: f64) {
+        let round_trip = self.round_trip();
+        // Where the requests under way are what limits, a higher rate changes nothing.
+        let is_capped = std::mem::take(&mut self.capped);
+        match &mut self.mode {
+            Mode::Seek | Mode::Settle | Mode::Probe { .. } if is_capped => {}
+            Mode::Seek | Mode::Settle => {
+                // Not faster than it is used: what was never sent was never taken either.
+                if self.rate > 3.0 * self.history.rate(now, 0.4 + round_trip) + 2.0 * RATE_FIRST {
+                    return;
+                }
+                // Not before some requests have shown that the present rate is taken.
+                let doubling = match self.mode {
+                    Mode::Seek => DOUBLING.max(round_trip).max(3.0 / self.rate),
+                    _ => DOUBLING_SETTLE.max(2.0 * round_trip).max(3.0 / self.rate),
+                };
+                self.rate = (self.rate * (busy / doubling).exp2()).min(RATE_MAX);
+                // Back at what is known.
+                if self.mode == Mode::Settle
+                    && self.limit.is_some_and(|limit| self.rate >= limit * self.share_of_limit())
+                {
+                    self.hold(now);
+                }
+            }
+            Mode::Hold => {
+                self.held_sent = self.held_sent.saturating_add(1);
+                let (since, sent) = (self.held_since, self.held_sent);
+                let (seconds, requests) = match self.kind {
+                    // A probe costs a refusal, and here the refusal costs much more.
+                    Kind::Penalty => (60.0 * self.penalty.unwrap_or(10.0), 20_000),
+                    // Here it costs some latency only.
+                    Kind::Queue | Kind::Overload => (4.0, 100),
+                    // It may well come back.
+                    _ if self.rate < 0.9 * self.fell_from => {
+                        (2.0, (5.0 * self.rate).clamp(60.0, 250.0) as u32)
+                    }
+                    _ => (HOLD_SECONDS, HOLD_REQUESTS),
+                };
+                if now - since >= 1.0 && sent >= 20 {
+                    self.settled = self.limit;
+                }
+                let is_long = now - since >= HOLD_SECONDS_MAX && sent >= 3;
+                if (now - since >= seconds && sent >= requests)
+                    || (is_long && self.kind != Kind::Penalty)
+                {
+                    self.probe(false);
+                }
+            }
+            Mode::Probe { busy: total, doublet, .. } => {
+                *total += busy;
+                let limit = self.limit.unwrap_or(self.rate);
+                let quickest = if *doublet { PROBE_DOUBLING * 0.7 } else { PROBE_DOUBLING };
+                let doubling = quickest.max(2.0 * round_trip).max(3.0 / limit);
+                // Room in a window that is not used says nothing of its quota.
+                if let Some(window) = self.window
+                    && f64::from(self.history.sent_within(now, window.width)) < 0.97 * window.quota
+                {
+                    *total -= busy;
+                    return;
+                }
+                let above = PROBE_EXCESS * ((*total / doubling).exp2() - 1.0);
+                let above = (1.0 + above).min(1e3);
+                if limit * above > 3.0 * self.history.rate(now, 0.4 + round_trip) + 2.0 * RATE_FIRST
+                {
+                    *total -= busy;
+                    return;
+                }
+                self.rate = (limit * above).clamp(RATE_MIN, RATE_MAX);
+                if above > 1.5 {
+                    // Far above what was believed, and still taken.
+                    if self.rate > 0.9 * self.fell_from {
+                        self.fell_from = 0.0;
+                    }
+                    self.window = None;
+                    self.limit = None;
+                    self.probe_excess = None;
+                    self.mode = Mode::Seek;
+                    let rate = self.rate;
+                    self.tell(Why::HeldAbove(rate));
+                }
+            }
+            Mode::Drain { .. } | Mode::Blocked(_) => {}
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! What a refusal says: of the rate, of the requests under way, of a quota.
+
+use super::{LearningPace, Mode, RATE_MIN, USE_WIDTHS, Window, blocked::RARE};
+use crate::{
+    Observation,
+    trace::{Kind, Why},
+};
+
+impl LearningPace {
+    pub(super) fn refused(&mut self, observation: &Observation, now: f64) {
+        let ticket = observation.ticket;
+        let sent_at = ticket.sent_at.monotonic.as_secs_f64();
+        let told = observation.advice.retry_after.map(|wait| wait.as_secs_f64());
+        let stated = self.quota.stated().is_some();
+        if stated {
+            if self.quota.refused(&observation.advice, sent_at, now) {
+                self.tell(Why::StatementContradicted);
+            } else {
+                self.refused_in_row += 1;
+                self.epoch = self.epoch.wrapping_add(1);
+                if self.refused_in_row < 3 {
+                    return;
+                }
+            }
+        }
+        if ticket.epoch != self.epoch {
+            if let (Mode::Blocked(blocked), Some(told)) = (&mut self.mode, told) {
+                blocked.wait_until(now + told);
+            }
+            return;
+        }
+        self.epoch = self.epoch.wrapping_add(1);
+        if self.refused_in_row == 0 {
+            self.row_since = sent_at;
+        }
+        self.refused_in_row += 1;
+        if let Mode::Blocked(blocked) = &mut self.mode {
+            let wait = blocked.refused(sent_at, now, told);
+            self.tell(Why::AllRefused(wait));
+            return;
+        }
+        if told.is_none() && self.blame_concurrency(ticket.in_flight) {
+            return;
+        }
+        if told.is_some_and(|told| told > 0.0) || self.refused_in_row >= 2 {
+            self.block(sent_at, now, told);
+        } else {
+            self.cut(sent_at, now);
+        }
+    }
+
+    /// Whether a refusal is put down to the number of requests under way.
+    pub(super) fn blame_concurrency(&mut self, in_flight: u32) -> bool {
+        let concurrency = &mut self.concurrency;
+        match (concurrency.confirmed, concurrency.trial) {
+            (true, _) => {
+                let Some(cap) = concurrency.cap else { return false };
+                if in_flight < cap {
+                    return false;
+                }
+                concurrency.cap = Some((cap - 1).max(1));
+                concurrency.at_cap = 0;
+                concurrency.raise_after = concurrency.raise_after.saturating_mul(2).min(2_000);
+                self.refused_in_row = 0;
+                self.tell(Why::InFlight(in_flight));
+                true
+            }
+            (false, Some(_)) => {
+                // Refused with fewer, too: it is the rate.
+                concurrency.trial = None;
+                concurrency.cap = None;
+                false
+            }
+            (false, None)
+                if in_flight >= 4
+                    && matches!(self.kind, Kind::Unknown | Kind::Concurrency)
+                    && matches!(self.mode, Mode::Seek | Mode::Settle) =>
+            {
+                concurrency.cap = Some(in_flight - 1);
+                concurrency.trial = Some(self.history.accepted);
+                concurrency.at_cap = 0;
+                self.refused_in_row = 0;
+                true
+            }
+            (false, None) => false,
+        }
+    }
+
+    /// A width within which the same number had been sent at the last refusal and at this one: then
+    /// it is that number that is limited.
+    pub(super) fn usual_use(&mut self, sent_at: f64) -> Option<Window> {
+        let mut found = None;
+        for (width, seconds) in USE_WIDTHS.into_iter().enumerate() {
+            let used = f64::from(
+                self.history.sent_within(sent_at, seconds).saturating_sub(self.refused_in_row),
+            );
+            let (at, before) = self.uses[width];
+            // Long enough after the last that most of it is other requests.
+            if sent_at - at < 0.6 * seconds {
+                continue;
+            }
+            self.uses[width] = (sent_at, used);
+            let near = (used - before).abs() <= (0.025 * used).max(1.0);
+            if found.is_none() && near && sent_at - at < 20.0 * seconds {
+                found = Some(Window { width: seconds, quota: used.min(before) });
+            }
+        }
+        found
+    }
+
+    /// Requests taken since the last refusal, and the seconds between the two.
+    pub(super) fn since_refusal(&self, busy: f64) -> Option<(u64, f64)> {
+        let (at, accepted) = self.last_refusal?;
+        (busy > at).then(|| (self.history.accepted - accepted, busy - at))
+    }
+
+    /// One refusal while others are taken.
+    pub(super) fn cut(&mut self, sent_at: f64, now: f64) {
+        let busy = self.busy_at(now);
+        let between = self.since_refusal(busy);
+        if self.last_refusal.is_none() && self.mode == Mode::Seek {
+            self.first_run = Some((self.history.accepted, busy));
+        }
+        self.last_refusal = Some((busy, self.history.accepted));
+        if let Some(window) = &mut self.window
+            && matches!(self.mode, Mode::Hold | Mode::Probe { .. })
+        {
+            // What was sent within the width, less what was refused, is the quota or near it.
+            let used = f64::from(self.history.sent_within(sent_at, window.width)) - 1.0;
+            let estimate = between
+                .filter(|it| it.0 >= 8 && it.1 >= window.width)
+                .map(|(taken, seconds)| taken as f64 / seconds);
+            if estimate.is_some_and(|estimate| estimate < 0.8 * window.quota / window.width) {
+                // Refused with room left: it is no window, or it has shrunk.
+                self.window = None;
+                self.kind = Kind::Bucket;
+                self.limit = estimate;
+            } else if estimate.is_none() && used < 0.9 * window.quota {
+                self.window = None;
+                self.kind = Kind::Bucket;
+                self.limit = None;
+                self.rate = (self.rate * 0.4).max(RATE_MIN);
+            } else if used > window.quota || used > 0.9 * window.quota {
+                window.quota = used.max(1.0);
+                self.limit = Some((used / window.width).max(RATE_MIN));
+            }
+            let why = Why::RefusedAt(self.rate);
+            self.hold(now);
+            self.next_at = now + 2.0 / self.rate;
+            self.tell(why);
+            return;
+        }
+        let estimate =
+            between.filter(|(taken, _)| *taken >= 4).map(|(taken, seconds)| taken as f64 / seconds);
+        // A penalty closes to all, and others were taken since.
+        if matches!(self.kind, Kind::Unknown | Kind::Penalty) && self.refused_in_row < 2 {
+            self.kind = Kind::Bucket;
+            self.penalty = None;
+        }
+        let why = match between {
+            Some((taken, seconds)) => Why::TakenBetweenRefusals(taken, seconds),
+            None => Why::RefusedAt(self.rate),
+        };
+        match (self.mode, estimate) {
+            (Mode::Seek, _) => {
+                self.limit = None;
+                let used = self.rate.min(1.5 * self.history.rate(now, 0.2) + 5.0);
+                // After few requests most of them were a burst.
+                let share = match self.history.accepted {
+                    0..=11 => 0.1,
+                    12..=59 => 0.25,
+                    _ => 0.5,
+                };
+                self.rate = (used * share).max(RATE_MIN);
+                self.mode = Mode::Settle;
+            }
+            (Mode::Settle, Some(estimate)) => {
+                // The first bucketful may have been cut short: the truth is between the two.
+                let near = self.rate < 1.5 * estimate;
+                let estimate = if near { f64::midpoint(estimate, self.rate) } else { estimate };
+                self.limit = Some(estimate.min(self.rate));
+                self.measured = false;
+                // Where few are asked for, another refusal costs more than a little speed.
+                if estimate < 25.0 { self.hold(now) } else { self.probe(true) }
+            }
+            (Mode::Settle, None) => self.rate = (self.rate * 0.4).max(RATE_MIN),
+            (Mode::Probe { busy, taken, doublet }, Some(estimate)) => {
+                let limit = self.limit.unwrap_or(self.rate);
+                let probed = (self.history.accepted - taken) as f64;
+                if doublet {
+                    // Where the bucket is small, part of what it could have taken was never sent,
+                    // and the rate at the refusal is nearer. Too high shows soon, too low does not.
+                    let is_near = self.rate < 1.3 * estimate && !self.measured;
+                    let hopeful = if is_near { 0.97 * self.rate } else { estimate };
+                    self.limit = Some(estimate.max(hopeful).min(self.rate).max(limit * 0.5));
+                } else {
+                    let excess = probed - limit * busy;
+                    let usual = self.probe_excess.unwrap_or(excess);
+                    if excess > 1.3 * usual + 2.0 && busy > 0.0 {
+                        self.limit = Some((limit + (excess - usual) / busy).min(self.rate));
+                    }
+                    if excess < 3.0 && self.rate > 1.02 * limit {
+                        // Hardly any burst is taken: the rate at the refusal is near the limit.
+                        self.limit = Some(limit + 0.3 * (self.rate - limit));
+                    }
+                    self.probe_excess = Some(usual.min(excess).max(0.0));
+                    self.limit = self.limit.map(|limit| limit.max(estimate.min(self.rate)));
+                }
+                self.hold(now);
+            }
+            // What was remembered is right.
+            (Mode::Probe { .. }, None) if between.is_none() => self.hold(now),
+            (Mode::Probe { .. }, None) => {
+                self.limit = self.limit.map(|limit| limit * 0.9);
+                self.rate = (self.rate * 0.5).max(RATE_MIN);
+                self.mode = Mode::Settle;
+            }
+            (Mode::Hold | Mode::Drain { .. }, Some(estimate)) => {
+                let taken = between.map_or(0, |(taken, _)| taken);
+                // The ends are counted by halves.
+                let most = estimate * (1.0 + 0.5 / taken.max(1) as f64);
+                let before = self.limit.unwrap_or(most);
+                if let Some(limit) = self.limit.filter(|limit| most < 0.75 * limit) {
+                    self.fell_from = self.fell_from.max(limit);
+                }
+                // A rare one takes little away, and what is rare without a limit must not bring us
+                // down step by step.
+                let is_rare = taken >= RARE && self.measured;
+                let least = if is_rare { 0.97 * before } else { 0.0 };
+                self.limit = Some(before.min(most).max(least));
+                self.measured = taken >= 8;
+                if self.mode == Mode::Hold && (is_rare || most > 0.97 * before) {
+                    self.resume_hold();
+                } else {
+                    self.hold(now);
+                }
+                // Requests that come too close together are refused although the rate is right.
+                self.slack = (self.slack / 2.0).max(if self.rate > 200.0 { 0.001 } else { 0.0002 });
+            }
+            (Mode::Hold | Mode::Drain { .. }, None) => {
+                self.fell_from = self.fell_from.max(self.limit.unwrap_or(0.0));
+                self.rate = (self.rate * 0.5).max(RATE_MIN);
+                self.limit = None;
+                self.mode = Mode::Settle;
+            }
+            (Mode::Blocked(_), _) => {}
+        }
+        self.credit = 0.0;
+        self.next_at = now + 1.0 / self.rate;
+        self.tell(why);
+    }
+}

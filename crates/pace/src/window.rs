@@ -1,0 +1,163 @@
+//! A quota by window, as the answers themselves state it.
+//!
+//! The fields of draft-ietf-httpapi-ratelimit-headers and their older relatives. They are a prior,
+//! never the truth: a refusal within the stated quota is a contradiction, and the second one ends
+//! the belief. Seconds are whole on most servers and rounded up, so each answer bounds the end of
+//! its window from above, and the least bound of a window counts.
+
+use crate::{Advice, COOL_DOWN_MAX};
+
+/// Statements that did not hold, after which none is believed.
+const CONTRADICTIONS_MAX: u8 = 2;
+/// Answers in a row without a statement, after which the last one is forgotten.
+const SILENT_MAX: u8 = 5;
+/// Windows up to this long are spent as fast as the server serves, then waited out; longer ones are
+/// spread over their length once half is gone.
+const SPENT_AT_ONCE_MAX: f64 = 60.0;
+/// Later than the bound by this: clocks tick.
+const MARGIN: f64 = 0.002;
+
+/// See the module. Times in seconds on the monotonic clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Quota {
+    stated: Option<Stated>,
+    contradictions: u8,
+    /// Answers in a row that stated nothing.
+    silent: u8,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Stated {
+    quota: f64,
+    width: Option<f64>,
+    /// Requests that may still leave before the edge.
+    left: f64,
+    /// The present window is over by then.
+    edge: f64,
+    /// What the newest answer said was left, and when its request left.
+    remaining: f64,
+    sent_at: f64,
+    /// The first request of a new window left then, and no answer has told of that window yet.
+    opened_by: Option<f64>,
+}
+
+/// What the quota says of a request that wants to leave.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Grant {
+    /// Nothing is stated.
+    Silent,
+    /// Within the quota; at most this many a second if more than one leaves.
+    Within(Option<f64>),
+    /// The window is spent until then.
+    At(f64),
+}
+
+impl Quota {
+    /// The stated quota and the width of its window in seconds, while it is believed.
+    pub(crate) fn stated(&self) -> Option<(u64, f64)> {
+        let stated = self.believed()?;
+        Some((stated.quota as u64, stated.width?))
+    }
+
+    fn believed(&self) -> Option<&Stated> {
+        self.stated.as_ref().filter(|_| self.contradictions < CONTRADICTIONS_MAX)
+    }
+
+    /// Reads an answer that came at `now` to a request that left at `sent_at`, with `others` still
+    /// under way. True: a quota was stated for the first time, or another one.
+    pub(crate) fn take(&mut self, advice: &Advice, sent_at: f64, now: f64, others: u32) -> bool {
+        let (Some(quota), Some(remaining), Some(reset)) =
+            (advice.quota, advice.remaining, advice.reset_after)
+        else {
+            self.silent = self.silent.saturating_add(1);
+            if self.silent >= SILENT_MAX {
+                self.stated = None;
+            }
+            return false;
+        };
+        self.silent = 0;
+        if quota == 0 || remaining > quota {
+            return false;
+        }
+        let (quota, remaining) = (quota as f64, remaining as f64);
+        // Nobody is believed to close for longer.
+        let reset = reset.min(COOL_DOWN_MAX).as_secs_f64();
+        let width = advice.window.map(|width| width.as_secs_f64()).filter(|width| *width > 0.0);
+        // A statement about another quota of the same server (a day's beside a second's) would
+        // jump to and fro: the width and the quota have to agree with each other.
+        if width.is_some_and(|width| reset > width + 1.0) {
+            return false;
+        }
+        let bound = now + width.map_or(reset, |width| reset.min(width)) + MARGIN;
+        let left = (remaining - f64::from(others)).max(0.0);
+        let fresh = Stated { quota, width, left, edge: bound, remaining, sent_at, opened_by: None };
+        let Some(stated) = &mut self.stated else {
+            self.stated = Some(Stated { width: width.or(Some(reset.max(1.0))), ..fresh });
+            return true;
+        };
+        let changed = (stated.quota - quota).abs() >= 1.0;
+        // Answers overtake each other, by a few.
+        let jump = f64::from(others) + (0.1 * quota).max(2.0);
+        let is_new_window = match stated.opened_by {
+            Some(opened_by) => sent_at >= opened_by,
+            None => sent_at > stated.sent_at && remaining > stated.remaining + jump,
+        };
+        if changed || is_new_window {
+            // Without a policy the longest reset seen is the width.
+            let longest = stated.width.map_or(reset, |width| width.max(reset));
+            *stated = Stated { width: width.or(Some(longest.max(1.0))), ..fresh };
+        } else {
+            // Answers overtake each other: the least that any of them told is the newest.
+            stated.edge = stated.edge.min(bound);
+            stated.remaining = stated.remaining.min(remaining);
+            stated.sent_at = stated.sent_at.max(sent_at);
+            stated.left = (stated.remaining - f64::from(others)).max(0.0);
+        }
+        changed
+    }
+
+    pub(crate) fn sent(&mut self, now: f64) {
+        if let Some(stated) = &mut self.stated {
+            if now >= stated.edge {
+                stated.left = stated.quota;
+                // Until an answer says better; the next window begins with this request.
+                let width = stated.width.unwrap_or(1.0).min(COOL_DOWN_MAX.as_secs_f64());
+                stated.edge = now + width + 1.0;
+                stated.opened_by = Some(now);
+            }
+            stated.left -= 1.0;
+        }
+    }
+
+    /// A refusal; true if it contradicts what was stated.
+    pub(crate) fn refused(&mut self, advice: &Advice, sent_at: f64, now: f64) -> bool {
+        let contradictory = match self.believed() {
+            // One or two too many at the edge of a window are a matter of clocks.
+            Some(stated) => sent_at < stated.edge && stated.left > 2.0_f64.max(stated.quota * 0.05),
+            None => return false,
+        };
+        if contradictory {
+            self.contradictions += 1;
+        } else if let Some(stated) = &mut self.stated {
+            stated.left = 0.0;
+            let wait = advice.retry_after.or(advice.reset_after).map(|wait| wait.as_secs_f64());
+            let wait = wait.unwrap_or(1.0).min(COOL_DOWN_MAX.as_secs_f64());
+            let bound = now + wait.min(stated.width.unwrap_or(1.0) + 1.0) + MARGIN;
+            stated.edge = if now >= stated.edge { bound } else { stated.edge.min(bound) };
+        }
+        contradictory
+    }
+
+    pub(crate) fn grant(&self, now: f64) -> Grant {
+        let Some(stated) = self.believed() else { return Grant::Silent };
+        if now >= stated.edge {
+            return Grant::Within(None);
+        }
+        if stated.left < 1.0 {
+            return Grant::At(stated.edge);
+        }
+        let width = stated.width.unwrap_or(1.0);
+        let spread = width > SPENT_AT_ONCE_MAX && stated.left < stated.quota / 2.0;
+        Grant::Within(spread.then(|| stated.left / (stated.edge - now).max(0.001)))
+    }
+}
