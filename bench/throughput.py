@@ -30,7 +30,6 @@ url = "http://127.0.0.1:{port}/eod/{{{{ entity }}}}"
 concurrency = {concurrency}
 [extract]
 format = "json"
-format = "json"
 records = "$.data[*]"
 empty = "$.total == 0"
 [extract.fields]
