@@ -67,7 +67,12 @@ pub(crate) async fn drive(
             control,
         ))
     });
-    let summary = engine.run(wishes).await;
+    // As a task, the loop runs where the tasks run that send it messages: on the main thread, each
+    // of them would have to wake another thread.
+    let summary = match tokio::spawn(engine.run(wishes)).await {
+        Ok(summary) => summary,
+        Err(error) => return Err(Failure::failed(anyhow::Error::new(error).context("running"))),
+    };
     signals.abort();
     if let Some(watcher) = watcher {
         watcher.abort();
