@@ -4,7 +4,7 @@ use crate::{
     compiled::Compiled,
     observation::{DataRows, Quarantined, QuarantinedRows},
     sort::{GoodRows, KnownRow, Sorted, Sorter},
-    tables::{Provenance, RowId},
+    tables::{DataBatches, DataPart, Provenance, RowId},
     way::{Job, WayError, Ways, spool_failed},
 };
 use arrow::{
@@ -327,45 +327,40 @@ impl Walk<'_> {
     }
 
     fn finish_rows(&self, rows: Vec<GoodRows>, gone: &[KnownRow]) -> Result<DataRows, WayError> {
-        let mut batches = self.attach(rows)?;
+        let mut parts = self.parts(rows);
         if !gone.is_empty() {
-            batches.push(self.tombstones(gone)?);
+            parts.push(self.tombstones(gone)?);
         }
-        if batches.is_empty() {
+        if parts.is_empty() {
             return Ok(DataRows::default());
         }
         let table = Some((self.compiled.source.table.clone(), Arc::clone(&self.compiled.schema)));
-        Ok(DataRows { table, batches, staged: Vec::new() })
+        Ok(DataRows { table, parts, staged: Vec::new() })
     }
 
+    /// Rows as they go into the table.
     fn attach(&self, rows: Vec<GoodRows>) -> Result<Vec<RecordBatch>, WayError> {
-        let digest = self.kept.as_ref().map(|kept| kept.digest.to_string()).unwrap_or_default();
-        let provenance = self.provenance(&digest);
-        rows.into_iter()
-            .filter(|rows| rows.batch.num_rows() > 0)
-            .map(|rows| {
-                let ids: Vec<RowId> = rows
-                    .keys
-                    .iter()
-                    .zip(&rows.ordinals)
-                    .map(|(key, &ordinal)| RowId { record_id: self.record_id(key), ordinal })
-                    .collect();
-                provenance
-                    .attach(&rows.batch, &self.compiled.schema, &ids, false)
-                    .map_err(|cause| self.rows_failed(cause))
-            })
-            .collect()
-    }
-
-    fn provenance<'b>(&'b self, digest: &'b str) -> Provenance<'b> {
-        Provenance {
+        let provenance = Provenance {
             entity: self.job.cell.entity.as_str(),
             period: self.period,
             observed_at: self.observed_at,
             source_version: &self.compiled.source.version.0,
             attempt: self.job.attempt,
-            response_digest: digest,
-        }
+            response_digest: self.kept.as_ref().map(|kept| &kept.digest),
+        };
+        let mut gathered = DataBatches::new(Arc::clone(&self.compiled.schema));
+        self.parts(rows).into_iter().for_each(|part| gathered.push(part, &provenance));
+        gathered.finish().map_err(|cause| self.rows_failed(cause))
+    }
+
+    fn parts(&self, rows: Vec<GoodRows>) -> Vec<DataPart> {
+        let kept = rows.into_iter().filter(|rows| rows.batch.num_rows() > 0);
+        kept.map(|rows| {
+            let ids = rows.keys.iter().zip(&rows.ordinals);
+            let id = |(key, &ordinal)| RowId { record_id: self.record_id(key), ordinal };
+            DataPart { ids: ids.map(id).collect(), declared: rows.batch, tombstone: false }
+        })
+        .collect()
     }
 
     fn record_id(&self, key: &[u8; 16]) -> [u8; 16] {
@@ -378,7 +373,7 @@ impl Walk<'_> {
     }
 
     /// Rows that say "gone": the key's columns as they were, the others null.
-    fn tombstones(&self, gone: &[KnownRow]) -> Result<RecordBatch, WayError> {
+    fn tombstones(&self, gone: &[KnownRow]) -> Result<DataPart, WayError> {
         let declared = self.compiled.extractor.schema();
         let key: BTreeSet<&str> =
             self.compiled.source.expect.key.iter().map(String::as_str).collect();
@@ -398,15 +393,9 @@ impl Walk<'_> {
             .collect();
         let batch = RecordBatch::try_new(Arc::clone(&declared), columns)
             .map_err(|cause| self.rows_failed(cause))?;
-        let ids: Vec<RowId> = gone
-            .iter()
-            .map(|row| RowId { record_id: self.record_id(&row.key), ordinal: row.ordinal })
-            .collect();
-        let digest = self.kept.as_ref().map(|kept| kept.digest.to_string()).unwrap_or_default();
-        let provenance = self.provenance(&digest);
-        provenance
-            .attach(&batch, &self.compiled.schema, &ids, true)
-            .map_err(|cause| self.rows_failed(cause))
+        let id =
+            |row: &KnownRow| RowId { record_id: self.record_id(&row.key), ordinal: row.ordinal };
+        Ok(DataPart { declared: batch, ids: gone.iter().map(id).collect(), tombstone: true })
     }
 
     /// The newest row of each key that the table has of this cell, tombstones left out.

@@ -17,17 +17,17 @@ use crate::{
     ports::Ports,
     scope::ScopeBooks,
     tables::{
-        AttemptRows, CellRows, QuarantineRows, attempts_schema, cells_schema, pace_rows,
-        quarantine_schema, throttle_rows,
+        AttemptRows, CellRows, Chunks, DataBatches, QuarantineRows, attempts_schema, cells_schema,
+        pace_rows, quarantine_schema, throttle_rows,
     },
 };
-use arrow::{array::RecordBatch, compute::concat_batches, datatypes::SchemaRef};
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use jiff::Timestamp;
 use lake::{LedgerTable, Maintenance, StagedFile, TableRef};
 use model::{AttemptId, SourceId, TableName};
 use serde::{Deserialize, Serialize};
 use state::{Batch, CellRow};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 use tokio::time::Instant;
 
 /// How a table is asked whether it has a batch already.
@@ -47,10 +47,10 @@ pub(crate) struct Pending {
     pub(crate) number: i64,
     pub(crate) opened_at: Option<Instant>,
     pub(crate) held_bytes: u64,
-    data: BTreeMap<(TableName, model::SourceVersion), DataPart>,
+    data: BTreeMap<(TableName, model::SourceVersion), Data>,
     quarantine: BTreeMap<TableName, QuarantineRows>,
-    attempts: AttemptRows,
-    changes: CellRows,
+    attempts: Chunks<AttemptRows>,
+    changes: Chunks<CellRows>,
     cells: Vec<(SourceId, CellRow)>,
     closed: Vec<AttemptId>,
     observed_at_max: Option<Timestamp>,
@@ -59,9 +59,9 @@ pub(crate) struct Pending {
 }
 
 #[derive(Debug)]
-struct DataPart {
+struct Data {
     schema: SchemaRef,
-    batches: Vec<RecordBatch>,
+    rows: DataBatches,
     staged: Vec<StagedFile>,
 }
 
@@ -73,8 +73,8 @@ impl Pending {
             held_bytes: 0,
             data: BTreeMap::new(),
             quarantine: BTreeMap::new(),
-            attempts: AttemptRows::new(),
-            changes: CellRows::new(),
+            attempts: Chunks::new(),
+            changes: Chunks::new(),
             cells: Vec::new(),
             closed: Vec::new(),
             observed_at_max: None,
@@ -99,7 +99,7 @@ impl Pending {
     ) {
         self.opened_at.get_or_insert_with(Instant::now);
         self.held_bytes += observation.held_bytes();
-        self.attempts.push(&observation);
+        self.attempts.next(1).push(&observation);
         self.closed.push(observation.attempt);
         self.observed_at_max = self.observed_at_max.max(Some(observation.observed_at));
         if !observation.quarantined.rows.is_empty() {
@@ -109,16 +109,20 @@ impl Pending {
         }
         let data = std::mem::take(&mut observation.data);
         if let Some((table, schema)) = data.table {
-            let part = self
-                .data
-                .entry((table, observation.source_version.clone()))
-                .or_insert_with(|| DataPart { schema, batches: Vec::new(), staged: Vec::new() });
-            part.batches.extend(data.batches);
-            part.staged.extend(data.staged);
+            let entry = self.data.entry((table, observation.source_version.clone()));
+            let gathered = entry.or_insert_with(|| Data {
+                rows: DataBatches::new(Arc::clone(&schema)),
+                schema,
+                staged: Vec::new(),
+            });
+            let period = observation.cell.period.to_string();
+            let provenance = observation.provenance(&period);
+            data.parts.into_iter().for_each(|part| gathered.rows.push(part, &provenance));
+            gathered.staged.extend(data.staged);
         }
         if let Some((row, changed)) = row {
             if changed == Changed::Yes {
-                self.changes.push(&observation.cell.source, &row, observation.cost);
+                self.changes.next(1).push(&observation.cell.source, &row, observation.cost);
             }
             self.cells.push((observation.cell.source, row));
         }
@@ -150,13 +154,12 @@ pub(crate) async fn commit(
 /// Stages all rows and puts the announcement together.
 async fn announce_of(ports: &Ports, pending: Pending) -> Result<(Batch, Commits), EngineError> {
     let mut commits = Commits::default();
-    for ((table, _), part) in pending.data {
+    for ((table, _), data) in pending.data {
         let rows_failed = |cause| EngineError::Rows { table: table.clone(), cause };
-        let mut files = part.staged;
-        if !part.batches.is_empty() {
-            let rows = concat_batches(&part.schema, &part.batches).map_err(rows_failed)?;
-            drop(part.batches);
-            files.extend(stage(ports, &TableRef::Data(table.clone()), &part.schema, rows).await?);
+        let mut files = data.staged;
+        let rows = data.rows.finish().map_err(rows_failed)?;
+        if !rows.is_empty() {
+            files.extend(stage(ports, &TableRef::Data(table.clone()), &data.schema, rows).await?);
         }
         commits.tables.push((TableRef::Data(table), files));
     }
@@ -164,18 +167,18 @@ async fn announce_of(ports: &Ports, pending: Pending) -> Result<(Batch, Commits)
         let rows =
             rows.finish().map_err(|cause| EngineError::Rows { table: table.clone(), cause })?;
         let table = TableRef::Quarantine(table);
-        let files = stage(ports, &table, &quarantine_schema(), rows).await?;
+        let files = stage(ports, &table, &quarantine_schema(), vec![rows]).await?;
         commits.tables.push((table, files));
     }
     let ledger_failed =
         |cause| EngineError::Task(format!("the ledger's rows do not fit its columns: {cause}"));
-    if pending.attempts.rows() > 0 {
+    if !pending.attempts.is_empty() {
         let rows = pending.attempts.finish().map_err(ledger_failed)?;
         let table = TableRef::Ledger(LedgerTable::Attempts);
         let files = stage(ports, &table, &attempts_schema(), rows).await?;
         commits.tables.push((table, files));
     }
-    if pending.changes.rows() > 0 {
+    if !pending.changes.is_empty() {
         let rows = pending.changes.finish().map_err(ledger_failed)?;
         let table = TableRef::Ledger(LedgerTable::Cells);
         let files = stage(ports, &table, &cells_schema(), rows).await?;
@@ -188,7 +191,7 @@ async fn announce_of(ports: &Ports, pending: Pending) -> Result<(Batch, Commits)
         if rows.num_rows() > 0 {
             let table = TableRef::Ledger(table);
             let schema = rows.schema();
-            commits.tables.push((table.clone(), stage(ports, &table, &schema, rows).await?));
+            commits.tables.push((table.clone(), stage(ports, &table, &schema, vec![rows]).await?));
         }
     }
     let encoded = postcard::to_stdvec(&commits).map_err(|error| EngineError::Batch {
@@ -210,10 +213,10 @@ async fn stage(
     ports: &Ports,
     table: &TableRef,
     schema: &SchemaRef,
-    rows: RecordBatch,
+    rows: Vec<RecordBatch>,
 ) -> Result<Vec<StagedFile>, EngineError> {
     ports.lake.ensure(table, SchemaRef::clone(schema)).await?;
-    Ok(ports.lake.stage(table, vec![rows]).await?)
+    Ok(ports.lake.stage(table, rows).await?)
 }
 
 /// Steps 4 and 5; does again what a crashed process did only in part.

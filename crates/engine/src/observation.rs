@@ -1,11 +1,12 @@
 //! What one attempt brought back: the message from a task on the way to the engine's loop.
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use crate::tables::{DataPart, Provenance};
+use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
 use lake::StagedFile;
 use model::{AttemptId, CellKey, Money, Outcome, SourceVersion, TableName, grid::CellOrdinal};
 use state::Evidence;
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 /// One ended attempt, with everything that is to be committed and accounted.
 #[derive(Debug)]
@@ -76,7 +77,7 @@ pub struct DataRows {
     /// The table and its columns, if there are any rows.
     pub table: Option<(TableName, SchemaRef)>,
     /// Rows held in memory.
-    pub batches: Vec<RecordBatch>,
+    pub(crate) parts: Vec<DataPart>,
     /// Rows of large answers, already staged.
     pub staged: Vec<StagedFile>,
 }
@@ -117,21 +118,15 @@ impl QuarantinedRows {
 }
 
 impl Observation {
-    /// Moves the rows that are still in memory to a later `_observed_at`. Those of a large answer
-    /// are staged already and keep theirs.
-    pub(crate) fn restamp(&mut self, observed_at: Timestamp) {
-        self.observed_at = observed_at;
-        for batch in &mut self.data.batches {
-            let schema = batch.schema();
-            let Ok(index) = schema.index_of("_observed_at") else { continue };
-            let mut stamps = crate::tables::timestamps(batch.num_rows());
-            stamps.append_value_n(observed_at.as_microsecond(), batch.num_rows());
-            let mut columns = batch.columns().to_vec();
-            columns[index] = Arc::new(stamps.finish());
-            // A column of the same type and length always fits.
-            if let Ok(restamped) = RecordBatch::try_new(schema, columns) {
-                *batch = restamped;
-            }
+    /// What its records carry. Those of a large answer are staged already, and have it.
+    pub(crate) fn provenance<'a>(&'a self, period: &'a str) -> Provenance<'a> {
+        Provenance {
+            entity: self.cell.entity.as_str(),
+            period,
+            observed_at: self.observed_at,
+            source_version: &self.source_version.0,
+            attempt: self.attempt,
+            response_digest: self.evidence.as_ref().map(|evidence| &evidence.digest),
         }
     }
 
@@ -146,7 +141,7 @@ impl Observation {
 
     /// Bytes this observation holds in memory until it is committed, roughly.
     pub(crate) fn held_bytes(&self) -> u64 {
-        let rows: usize = self.data.batches.iter().map(RecordBatch::get_array_memory_size).sum();
+        let rows: usize = self.data.parts.iter().map(DataPart::held_bytes).sum();
         let held_back: usize = self.quarantined.rows.iter().map(|row| row.record.len() + 128).sum();
         (rows + held_back + 512) as u64
     }

@@ -476,7 +476,7 @@ impl Engine {
         }
         let number = self.pending.number;
         if observation.observed_at < self.observed_at_latest {
-            observation.restamp(self.observed_at_latest);
+            observation.observed_at = self.observed_at_latest;
         }
         self.observed_at_latest = observation.observed_at;
         let Some(source) = self.sources.get_mut(id) else {

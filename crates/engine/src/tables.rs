@@ -10,11 +10,12 @@ use arrow::{
         Int64Builder, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray,
         TimestampMicrosecondBuilder,
     },
+    compute::concat_batches,
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
     error::ArrowError,
 };
 use jiff::Timestamp;
-use model::{AttemptId, CellState, Money, SourceId};
+use model::{AttemptId, CellState, Digest, Money, SourceId};
 use state::CellRow;
 use std::sync::{Arc, LazyLock};
 
@@ -207,6 +208,55 @@ fn append_display(builder: &mut StringBuilder, value: impl std::fmt::Display) {
     builder.append_value("");
 }
 
+/// Rows of one batch in memory. Many of this size are cheaper than one that grows: nothing is copied
+/// to make room, and pages are used again.
+const CHUNK_ROWS: usize = 1024;
+
+/// Rows under construction.
+pub(crate) trait Rows {
+    /// No rows yet, with room for a chunk.
+    fn new() -> Self;
+    /// The rows as one batch.
+    fn finish(self) -> Result<RecordBatch, ArrowError>;
+}
+
+/// Rows gathered into batches of [`CHUNK_ROWS`].
+#[derive(Debug)]
+pub(crate) struct Chunks<R> {
+    open: Option<R>,
+    open_rows: usize,
+    full: Vec<Result<RecordBatch, ArrowError>>,
+}
+
+impl<R: Rows> Chunks<R> {
+    pub(crate) fn new() -> Self {
+        Self { open: None, open_rows: 0, full: Vec::new() }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.open.is_none() && self.full.is_empty()
+    }
+
+    /// Where the next `rows` rows are to be written.
+    pub(crate) fn next(&mut self, rows: usize) -> &mut R {
+        if self.open_rows >= CHUNK_ROWS {
+            self.close();
+        }
+        self.open_rows += rows;
+        self.open.get_or_insert_with(R::new)
+    }
+
+    fn close(&mut self) {
+        self.full.extend(self.open.take().map(R::finish));
+        self.open_rows = 0;
+    }
+
+    pub(crate) fn finish(mut self) -> Result<Vec<RecordBatch>, ArrowError> {
+        self.close();
+        self.full.into_iter().collect()
+    }
+}
+
 /// Rows for `ledger/attempts`.
 #[derive(Debug)]
 pub(crate) struct AttemptRows {
@@ -235,49 +285,11 @@ pub(crate) struct AttemptRows {
     etag: StringBuilder,
     last_modified: StringBuilder,
     request_hash: Int64Builder,
-    rows: usize,
 }
 
 impl AttemptRows {
-    pub(crate) fn new() -> Self {
-        const ROWS: usize = 256;
-        Self {
-            source: texts(ROWS, 16),
-            entity: texts(ROWS, 8),
-            period: texts(ROWS, 10),
-            attempt: Int64Builder::with_capacity(ROWS),
-            planned_at: timestamps(ROWS),
-            at: timestamps(ROWS),
-            priority: texts(ROWS, 8),
-            outcome: texts(ROWS, 12),
-            detail: texts(ROWS, 16),
-            status: Int32Builder::with_capacity(ROWS),
-            url: texts(ROWS, 64),
-            redirects: Int32Builder::with_capacity(ROWS),
-            received_bytes: Int64Builder::with_capacity(ROWS),
-            first_byte_ms: Int64Builder::with_capacity(ROWS),
-            elapsed_ms: Int64Builder::with_capacity(ROWS),
-            retry_after_ms: Int64Builder::with_capacity(ROWS),
-            records: Int64Builder::with_capacity(ROWS),
-            quarantined: Int64Builder::with_capacity(ROWS),
-            cost: Decimal128Builder::with_capacity(ROWS).with_data_type(MONEY),
-            source_version: texts(ROWS, 16),
-            response_digest: texts(ROWS, 71),
-            archive: texts(ROWS, 48),
-            etag: texts(ROWS, 16),
-            last_modified: texts(ROWS, 0),
-            request_hash: Int64Builder::with_capacity(ROWS),
-            rows: 0,
-        }
-    }
-
-    pub(crate) fn rows(&self) -> usize {
-        self.rows
-    }
-
     pub(crate) fn push(&mut self, observation: &Observation) {
         let Observation { cell, attempt, facts, .. } = observation;
-        self.rows += 1;
         self.source.append_value(cell.source.as_str());
         self.entity.append_value(cell.entity.as_str());
         append_display(&mut self.period, cell.period);
@@ -316,8 +328,40 @@ impl AttemptRows {
             }
         }
     }
+}
 
-    pub(crate) fn finish(mut self) -> Result<RecordBatch, ArrowError> {
+impl Rows for AttemptRows {
+    fn new() -> Self {
+        Self {
+            source: texts(CHUNK_ROWS, 16),
+            entity: texts(CHUNK_ROWS, 8),
+            period: texts(CHUNK_ROWS, 10),
+            attempt: Int64Builder::with_capacity(CHUNK_ROWS),
+            planned_at: timestamps(CHUNK_ROWS),
+            at: timestamps(CHUNK_ROWS),
+            priority: texts(CHUNK_ROWS, 8),
+            outcome: texts(CHUNK_ROWS, 12),
+            detail: texts(CHUNK_ROWS, 16),
+            status: Int32Builder::with_capacity(CHUNK_ROWS),
+            url: texts(CHUNK_ROWS, 64),
+            redirects: Int32Builder::with_capacity(CHUNK_ROWS),
+            received_bytes: Int64Builder::with_capacity(CHUNK_ROWS),
+            first_byte_ms: Int64Builder::with_capacity(CHUNK_ROWS),
+            elapsed_ms: Int64Builder::with_capacity(CHUNK_ROWS),
+            retry_after_ms: Int64Builder::with_capacity(CHUNK_ROWS),
+            records: Int64Builder::with_capacity(CHUNK_ROWS),
+            quarantined: Int64Builder::with_capacity(CHUNK_ROWS),
+            cost: Decimal128Builder::with_capacity(CHUNK_ROWS).with_data_type(MONEY),
+            source_version: texts(CHUNK_ROWS, 16),
+            response_digest: texts(CHUNK_ROWS, 71),
+            archive: texts(CHUNK_ROWS, 48),
+            etag: texts(CHUNK_ROWS, 16),
+            last_modified: texts(CHUNK_ROWS, 0),
+            request_hash: Int64Builder::with_capacity(CHUNK_ROWS),
+        }
+    }
+
+    fn finish(mut self) -> Result<RecordBatch, ArrowError> {
         let columns: Vec<ArrayRef> = vec![
             Arc::new(self.source.finish()),
             Arc::new(self.entity.finish()),
@@ -369,40 +413,10 @@ pub(crate) struct CellRows {
     observed_at: TimestampMicrosecondBuilder,
     next_look_at: TimestampMicrosecondBuilder,
     records_hash: StringBuilder,
-    rows: usize,
 }
 
 impl CellRows {
-    pub(crate) fn new() -> Self {
-        const ROWS: usize = 256;
-        Self {
-            source: texts(ROWS, 16),
-            entity: texts(ROWS, 8),
-            period: texts(ROWS, 10),
-            at: timestamps(ROWS),
-            state: texts(ROWS, 8),
-            cause: texts(ROWS, 12),
-            family: texts(ROWS, 12),
-            verdict: texts(ROWS, 12),
-            fate: texts(ROWS, 12),
-            outcome: texts(ROWS, 12),
-            attempt: Int64Builder::with_capacity(ROWS),
-            looks: Int64Builder::with_capacity(ROWS),
-            records: Int64Builder::with_capacity(ROWS),
-            quarantined: Int64Builder::with_capacity(ROWS),
-            observed_at: timestamps(ROWS),
-            next_look_at: timestamps(ROWS),
-            records_hash: texts(ROWS, 32),
-            rows: 0,
-        }
-    }
-
-    pub(crate) fn rows(&self) -> usize {
-        self.rows
-    }
-
     pub(crate) fn push(&mut self, source: &SourceId, row: &CellRow, cost: Money) {
-        self.rows += 1;
         self.source.append_value(source.as_str());
         self.entity.append_value(row.entity.as_str());
         append_display(&mut self.period, row.period);
@@ -426,8 +440,32 @@ impl CellRows {
             None => self.records_hash.append_null(),
         }
     }
+}
 
-    pub(crate) fn finish(mut self) -> Result<RecordBatch, ArrowError> {
+impl Rows for CellRows {
+    fn new() -> Self {
+        Self {
+            source: texts(CHUNK_ROWS, 16),
+            entity: texts(CHUNK_ROWS, 8),
+            period: texts(CHUNK_ROWS, 10),
+            at: timestamps(CHUNK_ROWS),
+            state: texts(CHUNK_ROWS, 8),
+            cause: texts(CHUNK_ROWS, 12),
+            family: texts(CHUNK_ROWS, 12),
+            verdict: texts(CHUNK_ROWS, 12),
+            fate: texts(CHUNK_ROWS, 12),
+            outcome: texts(CHUNK_ROWS, 12),
+            attempt: Int64Builder::with_capacity(CHUNK_ROWS),
+            looks: Int64Builder::with_capacity(CHUNK_ROWS),
+            records: Int64Builder::with_capacity(CHUNK_ROWS),
+            quarantined: Int64Builder::with_capacity(CHUNK_ROWS),
+            observed_at: timestamps(CHUNK_ROWS),
+            next_look_at: timestamps(CHUNK_ROWS),
+            records_hash: texts(CHUNK_ROWS, 32),
+        }
+    }
+
+    fn finish(mut self) -> Result<RecordBatch, ArrowError> {
         let columns: Vec<ArrayRef> = vec![
             Arc::new(self.source.finish()),
             Arc::new(self.entity.finish()),
@@ -528,56 +566,163 @@ impl QuarantineRows {
 }
 
 /// What every record of one observation carries.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Provenance<'a> {
     pub(crate) entity: &'a str,
     pub(crate) period: &'a str,
     pub(crate) observed_at: Timestamp,
     pub(crate) source_version: &'a str,
     pub(crate) attempt: AttemptId,
-    pub(crate) response_digest: &'a str,
+    pub(crate) response_digest: Option<&'a Digest>,
 }
 
-impl Provenance<'_> {
-    /// Declared columns and the provenance of each row, as rows of the data table.
-    pub(crate) fn attach(
-        &self,
-        declared: &RecordBatch,
-        schema: &SchemaRef,
-        rows: &[RowId],
-        tombstone: bool,
-    ) -> Result<RecordBatch, ArrowError> {
-        let count = declared.num_rows();
-        let repeated = |text: &str| -> ArrayRef {
-            let mut builder = texts(count, text.len());
-            (0..count).for_each(|_| builder.append_value(text));
-            Arc::new(builder.finish())
-        };
-        let mut observed_at = timestamps(count);
-        observed_at.append_value_n(self.observed_at.as_microsecond(), count);
-        let mut attempt = Int64Builder::with_capacity(count);
-        attempt.append_value_n(self.attempt.0, count);
-        let mut record_id = texts(count, 32);
-        let mut ordinal = Int64Builder::with_capacity(count);
-        for row in rows {
-            append_display(&mut record_id, Hex(&row.record_id));
-            ordinal.append_value(row.ordinal as i64);
+/// Records of one observation, without what they all carry.
+#[derive(Debug)]
+pub(crate) struct DataPart {
+    /// The declared columns.
+    pub(crate) declared: RecordBatch,
+    /// One a row.
+    pub(crate) ids: Vec<RowId>,
+    /// Whether the rows say "gone".
+    pub(crate) tombstone: bool,
+}
+
+impl DataPart {
+    /// Bytes it holds in memory, and those that what it carries will take, roughly.
+    pub(crate) fn held_bytes(&self) -> usize {
+        const CARRIED_BYTES: usize = 256;
+        self.declared.get_array_memory_size() + self.ids.len() * CARRIED_BYTES
+    }
+}
+
+/// Rows for a data table.
+///
+/// Most answers have one record: what all records carry is not put to each by itself, but to a
+/// thousand at once.
+#[derive(Debug)]
+pub(crate) struct DataBatches {
+    schema: SchemaRef,
+    declared: Vec<RecordBatch>,
+    provenance: ProvenanceRows,
+    rows: usize,
+    full: Vec<Result<RecordBatch, ArrowError>>,
+}
+
+impl DataBatches {
+    /// For the schema of a data table.
+    pub(crate) fn new(schema: SchemaRef) -> Self {
+        Self {
+            schema,
+            declared: Vec::new(),
+            provenance: ProvenanceRows::new(0),
+            rows: 0,
+            full: Vec::new(),
         }
-        let mut tombstones = BooleanBuilder::with_capacity(count);
-        tombstones.append_n(count, tombstone);
-        let mut columns = declared.columns().to_vec();
-        columns.extend([
-            repeated(self.entity),
-            repeated(self.period),
-            Arc::new(observed_at.finish()) as ArrayRef,
-            repeated(self.source_version),
-            Arc::new(attempt.finish()),
-            repeated(self.response_digest),
-            Arc::new(record_id.finish()),
-            Arc::new(ordinal.finish()),
-            Arc::new(tombstones.finish()),
-        ]);
-        RecordBatch::try_new(Arc::clone(schema), columns)
+    }
+
+    pub(crate) fn push(&mut self, part: DataPart, provenance: &Provenance<'_>) {
+        if self.rows == 0 {
+            self.provenance = ProvenanceRows::new(part.ids.len());
+        }
+        self.rows += part.ids.len();
+        self.provenance.push(&part.ids, part.tombstone, provenance);
+        self.declared.push(part.declared);
+        if self.rows >= CHUNK_ROWS {
+            self.close();
+        }
+    }
+
+    fn close(&mut self) {
+        if self.rows == 0 {
+            return;
+        }
+        self.rows = 0;
+        let provenance = std::mem::replace(&mut self.provenance, ProvenanceRows::new(0));
+        let declared = self.joined();
+        self.full.push(declared.and_then(|declared| {
+            let mut columns = declared.columns().to_vec();
+            columns.extend(provenance.finish());
+            RecordBatch::try_new(Arc::clone(&self.schema), columns)
+        }));
+    }
+
+    /// The declared columns of all parts.
+    fn joined(&mut self) -> Result<RecordBatch, ArrowError> {
+        let mut parts = std::mem::take(&mut self.declared);
+        if parts.len() == 1 {
+            return Ok(parts.swap_remove(0));
+        }
+        let schema = parts.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
+        concat_batches(&schema, &parts)
+    }
+
+    pub(crate) fn finish(mut self) -> Result<Vec<RecordBatch>, ArrowError> {
+        self.close();
+        self.full.into_iter().collect()
+    }
+}
+
+/// The columns of [`PROVENANCE`] in their order.
+#[derive(Debug)]
+struct ProvenanceRows {
+    entity: StringBuilder,
+    period: StringBuilder,
+    observed_at: TimestampMicrosecondBuilder,
+    source_version: StringBuilder,
+    attempt: Int64Builder,
+    response_digest: StringBuilder,
+    record_id: StringBuilder,
+    ordinal: Int64Builder,
+    tombstone: BooleanBuilder,
+}
+
+impl ProvenanceRows {
+    /// With room for a chunk that begins with a part of `rows` rows; for none, without room.
+    fn new(rows: usize) -> Self {
+        let rows = if rows == 0 { 0 } else { rows.max(CHUNK_ROWS) };
+        Self {
+            entity: texts(rows, 8),
+            period: texts(rows, 10),
+            observed_at: timestamps(rows),
+            source_version: texts(rows, 16),
+            attempt: Int64Builder::with_capacity(rows),
+            response_digest: texts(rows, 71),
+            record_id: texts(rows, 32),
+            ordinal: Int64Builder::with_capacity(rows),
+            tombstone: BooleanBuilder::with_capacity(rows),
+        }
+    }
+
+    fn push(&mut self, ids: &[RowId], tombstone: bool, provenance: &Provenance<'_>) {
+        let count = ids.len();
+        for row in ids {
+            self.entity.append_value(provenance.entity);
+            self.period.append_value(provenance.period);
+            self.source_version.append_value(provenance.source_version);
+            match provenance.response_digest {
+                Some(digest) => append_display(&mut self.response_digest, digest),
+                None => self.response_digest.append_value(""),
+            }
+            append_display(&mut self.record_id, Hex(&row.record_id));
+            self.ordinal.append_value(row.ordinal as i64);
+        }
+        self.observed_at.append_value_n(provenance.observed_at.as_microsecond(), count);
+        self.attempt.append_value_n(provenance.attempt.0, count);
+        self.tombstone.append_n(count, tombstone);
+    }
+
+    fn finish(mut self) -> [ArrayRef; 9] {
+        [
+            Arc::new(self.entity.finish()),
+            Arc::new(self.period.finish()),
+            Arc::new(self.observed_at.finish()),
+            Arc::new(self.source_version.finish()),
+            Arc::new(self.attempt.finish()),
+            Arc::new(self.response_digest.finish()),
+            Arc::new(self.record_id.finish()),
+            Arc::new(self.ordinal.finish()),
+            Arc::new(self.tombstone.finish()),
+        ]
     }
 }
 

@@ -3,7 +3,8 @@
 use crate::{
     EngineError, Options, Ports,
     compiled::Compiled,
-    observation::Quarantined,
+    observation::{Observation, Quarantined},
+    tables::DataBatches,
     way::{Job, Ways, walk},
 };
 use archive::MemoryArchive;
@@ -88,10 +89,11 @@ pub fn trial<'a>(
             urgency: plan::Priority::Live,
             prior: None,
         };
-        let observation = walk(&ways, job).await?;
+        let mut observation = walk(&ways, job).await?;
         if observation.outcome == Outcome::Skipped {
             ports.state.release(&[granted.first]).await?;
         }
+        let records = records(&mut observation)?;
         Ok(Some(Trial {
             cell: observation.cell,
             outcome: observation.outcome,
@@ -101,8 +103,18 @@ pub fn trial<'a>(
             received_bytes: observation.facts.received_bytes,
             elapsed: observation.facts.elapsed,
             cost: observation.cost,
-            records: observation.data.batches,
+            records,
             quarantined: observation.quarantined.rows,
         }))
     })
+}
+
+fn records(observation: &mut Observation) -> Result<Vec<RecordBatch>, EngineError> {
+    let data = std::mem::take(&mut observation.data);
+    let Some((table, schema)) = data.table else { return Ok(Vec::new()) };
+    let period = observation.cell.period.to_string();
+    let provenance = observation.provenance(&period);
+    let mut gathered = DataBatches::new(schema);
+    data.parts.into_iter().for_each(|part| gathered.push(part, &provenance));
+    gathered.finish().map_err(|cause| EngineError::Rows { table, cause })
 }
