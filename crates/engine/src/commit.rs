@@ -82,6 +82,15 @@ impl Pending {
         }
     }
 
+    /// An empty one, with room for as many cells: most batches are as large as the one before.
+    pub(crate) fn next(&self) -> Self {
+        Self {
+            cells: Vec::with_capacity(self.cells.len()),
+            closed: Vec::with_capacity(self.closed.len()),
+            ..Self::new(self.number + 1)
+        }
+    }
+
     pub(crate) fn attempts(&self) -> usize {
         self.closed.len()
     }

@@ -249,6 +249,8 @@ impl Engine {
             if self.is_done(now) {
                 break;
             }
+            // Tasks that are ready end first: what they report is then worked off together.
+            tokio::task::yield_now().await;
             let idle = self.in_flight == 0 && self.reserving == 0;
             let wake = self.wake(now, pace_wake);
             let clock = Arc::clone(&self.ports.clock);
@@ -444,7 +446,10 @@ impl Engine {
         source.reserving = false;
         for (index, ((due, cell), attempt)) in due.iter().zip(attempts).enumerate() {
             let is_granted = index < granted.granted;
-            match source.ordinal(cell).map(|ordinal| Due { ordinal, priority: due.priority }) {
+            match source
+                .locate(cell, due.ordinal)
+                .map(|ordinal| Due { ordinal, priority: due.priority })
+            {
                 Some(due) if is_granted => source.make_ready(&[due], attempt, at),
                 Some(due) => source.put_back(&[due]),
                 None if is_granted => self.unsent.push(attempt),
@@ -491,7 +496,7 @@ impl Engine {
             self.unsent.push(observation.attempt);
         }
         // The grid may have changed while the request was under way.
-        let Some(ordinal) = source.ordinal(&observation.cell) else {
+        let Some(ordinal) = source.locate(&observation.cell, observation.ordinal) else {
             let table = source.compiled.source.table.clone();
             observation.forget_records();
             self.pending.push(observation, None, &table);
@@ -553,7 +558,8 @@ impl Engine {
         self.flush_wanted = false;
         self.committing = true;
         let number = self.pending.number;
-        let mut pending = std::mem::replace(&mut self.pending, Pending::new(number + 1));
+        let next = self.pending.next();
+        let mut pending = std::mem::replace(&mut self.pending, next);
         let books = |(name, scope): (&String, &mut Scope)| (name.clone(), scope.take_books());
         pending.scopes = self.scopes.iter_mut().map(books).collect();
         let (ports, project_id, sender) =

@@ -314,9 +314,9 @@ impl Runtime {
         Some(CellKey { source: self.compiled.source.id.clone(), entity, period })
     }
 
-    /// Where a cell stands in the present grid.
-    pub(crate) fn ordinal(&self, cell: &CellKey) -> Option<CellOrdinal> {
-        self.grid.ordinal(&cell.entity, cell.period)
+    /// Where a cell stands in the present grid that stood at `before` in this or an earlier one.
+    pub(crate) fn locate(&self, cell: &CellKey, before: CellOrdinal) -> Option<CellOrdinal> {
+        self.grid.locate(&cell.entity, cell.period, before)
     }
 
     /// Makes jobs of granted cells.

@@ -116,8 +116,10 @@ impl<'a> Sorter<'a> {
     pub(crate) fn take(&mut self, extracted: &ExtractedBatch, decoded: &Decoded) {
         let ExtractedBatch { batch, ordinals, spans } = extracted;
         let validator = &self.compiled.validator;
+        let keys = validator.record_keys(batch, ordinals, self.entity, self.period);
         let mut failures = validator.check(batch, self.entity, self.period);
-        failures.extend(validator.duplicate_keys(&mut self.keys, batch, self.entity, self.period));
+        let seen = &mut self.keys;
+        failures.extend(validator.duplicate_keys(seen, &keys, batch, self.entity, self.period));
         let mut passed = vec![true; batch.num_rows()];
         for failure in &failures {
             if std::mem::replace(&mut passed[failure.row], false) {
@@ -129,25 +131,20 @@ impl<'a> Sorter<'a> {
                 });
             }
         }
-        let (batch, ordinals) = if failures.is_empty() {
-            (batch.clone(), ordinals.clone())
+        let (batch, ordinals, keys) = if failures.is_empty() {
+            (batch.clone(), ordinals.clone(), keys)
         } else {
-            let kept = ordinals
-                .iter()
-                .zip(&passed)
-                .filter(|(_, passed)| **passed)
-                .map(|(ordinal, _)| *ordinal);
+            let kept = || passed.iter().enumerate().filter(|(_, passed)| **passed);
+            let kept_ordinals = kept().map(|(row, _)| ordinals[row]).collect();
+            let kept_keys = kept().map(|(row, _)| keys[row]).collect();
             let mask = BooleanArray::from(passed.clone());
             // A mask of the batch's own length cannot fail.
-            (
-                filter_record_batch(batch, &mask).unwrap_or_else(|_| batch.slice(0, 0)),
-                kept.collect(),
-            )
+            let batch = filter_record_batch(batch, &mask).unwrap_or_else(|_| batch.slice(0, 0));
+            (batch, kept_ordinals, kept_keys)
         };
         if batch.num_rows() == 0 {
             return;
         }
-        let keys = validator.record_keys(&batch, &ordinals, self.entity, self.period);
         let hashes = validate::content_hash(&batch, &all_columns(&batch));
         for (key, hash) in keys.iter().zip(&hashes) {
             let mixed =

@@ -68,9 +68,10 @@ pub(crate) async fn walk(ways: &Ways, job: Job) -> Result<Observation, WayError>
     let mut fetched = fetch::fetch(&*ways.transport, request, started.wall).await;
     let observed_at = ways.observed_at();
     let masked = compiled.secrets.mask(&mut fetched, &compiled.limits)?;
-    let kept = keep(ways, &job, &fetched, request_hash, observed_at).await?;
-
     let facts = facts(&fetched, started);
+    let answer = Answer { fetched: &fetched, url: &facts.url, request_hash, observed_at };
+    let kept = keep(ways, &job, &answer).await?;
+
     let retry_after = fetched.verdict.retry_after;
     let mut walk =
         Walk { ways, job: &job, compiled: &compiled, period: &period, observed_at, kept: &kept };
@@ -216,14 +217,18 @@ fn facts(fetched: &Fetched, started: env::Moment) -> Facts {
     }
 }
 
-/// Archives an answer; what comes back is the evidence of it.
-async fn keep(
-    ways: &Ways,
-    job: &Job,
-    fetched: &Fetched,
+/// An answer on its way into the archive.
+struct Answer<'a> {
+    fetched: &'a Fetched,
+    /// The address asked last, redacted.
+    url: &'a str,
     request_hash: u64,
     observed_at: Timestamp,
-) -> Result<Option<Evidence>, WayError> {
+}
+
+/// Archives an answer; what comes back is the evidence of it.
+async fn keep(ways: &Ways, job: &Job, answer: &Answer<'_>) -> Result<Option<Evidence>, WayError> {
+    let Answer { fetched, url: target_uri, request_hash, observed_at } = *answer;
     let Some(status) = fetched.status else { return Ok(None) };
     let source = &job.cell.source;
     let digest = match &fetched.body {
@@ -232,12 +237,11 @@ async fn keep(
             .map_err(|cause| spool_failed(spooled.path(), cause))?,
     };
     let headers = job.compiled.secrets.mask_headers(fetch::safe_headers(&fetched.headers));
-    let target_uri = fetch::redact(&fetched.final_url);
     let prior = job.prior.as_ref().and_then(|row| row.evidence.as_ref());
     let not_modified = fetched.verdict.outcome == Some(Outcome::NotModified);
     let record = ResponseRecord {
         source,
-        target_uri: &target_uri,
+        target_uri,
         received_at: observed_at,
         attempt: job.attempt,
         status,
@@ -254,7 +258,7 @@ async fn keep(
     if let (true, Some(evidence)) = (not_modified, prior) {
         if let Ok(at) = evidence.archive.parse() {
             let received_at = job.prior.as_ref().and_then(|row| row.observed_at);
-            let refers_to = RefersTo { at: &at, target_uri: Some(&target_uri), received_at };
+            let refers_to = RefersTo { at: &at, target_uri: Some(target_uri), received_at };
             let member = archive::revisit_member(&record, &refers_to, Revisit::ServerNotModified);
             ways.archive.append(source, day, member)?;
         }

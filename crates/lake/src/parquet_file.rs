@@ -8,7 +8,7 @@ use crate::{
     table::TableRef,
 };
 use arrow::{
-    array::RecordBatch,
+    array::{Array, ArrayRef, AsArray, RecordBatch},
     compute::and,
     datatypes::{Schema, SchemaRef},
     error::ArrowError,
@@ -21,8 +21,10 @@ use parquet::{
     basic::{Compression, ZstdLevel},
     errors::ParquetError,
     file::{metadata::ParquetMetaDataReader, properties::WriterProperties},
+    schema::types::ColumnPath,
 };
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -39,12 +41,39 @@ const STAGED_FILE_BYTES_MAX: u64 = 256 << 20;
 /// Rows of a batch while reading.
 const BATCH_ROWS: usize = 8 << 10;
 
-fn properties() -> Result<WriterProperties, ParquetError> {
-    Ok(WriterProperties::builder()
+/// How a file is written that begins with `first`.
+fn properties(first: &RecordBatch) -> Result<WriterProperties, ParquetError> {
+    let mut builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_created_by(concat!("tidewatch ", env!("CARGO_PKG_VERSION")).into())
-        .build())
+        .set_created_by(concat!("tidewatch ", env!("CARGO_PKG_VERSION")).into());
+    for (field, column) in first.schema_ref().fields().iter().zip(first.columns()) {
+        if is_mostly_unique(column) {
+            let path = ColumnPath::from(field.name().as_str());
+            builder = builder.set_column_dictionary_enabled(path, false);
+        }
+    }
+    Ok(builder.build())
+}
+
+/// Whether a dictionary of a column's values would be about as long as the column: the writer would
+/// hash and copy each value, and write it plain in the end.
+fn is_mostly_unique(column: &ArrayRef) -> bool {
+    const SAMPLE_ROWS: usize = 256;
+    let sample = column.slice(0, column.len().min(SAMPLE_ROWS));
+    let valid = sample.len() - sample.null_count();
+    let distinct = if let Some(texts) = sample.as_string_opt::<i32>() {
+        texts.iter().flatten().collect::<BTreeSet<_>>().len()
+    } else if let Some(width) = sample.data_type().primitive_width() {
+        let data = sample.to_data();
+        let start = data.offset() * width;
+        let bytes = data.buffers().first().map_or(&[][..], |buffer| buffer.as_slice());
+        let bytes = bytes.get(start..start + sample.len() * width).unwrap_or_default();
+        bytes.chunks_exact(width).collect::<BTreeSet<_>>().len()
+    } else {
+        0
+    };
+    valid > 16 && distinct * 2 > valid
 }
 
 /// Writes rows that are already in the table's schema into new, durable files. Blocking.
@@ -87,7 +116,7 @@ fn write_all(
         }
         let mut file = match open.take() {
             Some(file) => file,
-            None => OpenFile::create(root, table, schema)?,
+            None => OpenFile::create(root, table, schema, &batch)?,
         };
         file.write(&batch)?;
         if file.bytes() >= STAGED_FILE_BYTES_MAX {
@@ -114,7 +143,12 @@ struct OpenFile {
 }
 
 impl OpenFile {
-    fn create(root: &Path, table: &TableRef, schema: &SchemaRef) -> Result<Self, LakeError> {
+    fn create(
+        root: &Path,
+        table: &TableRef,
+        schema: &SchemaRef,
+        first: &RecordBatch,
+    ) -> Result<Self, LakeError> {
         let path = format!("{table}/part-{}.parquet", Uuid::new_v4());
         let absolute = root.join(&path);
         let failed = |error: ParquetError| LakeError::Rows {
@@ -122,7 +156,7 @@ impl OpenFile {
             action: "encode",
             source: Box::new(error),
         };
-        let properties = properties().map_err(failed)?;
+        let properties = properties(first).map_err(failed)?;
         let created = File::create_new(&absolute).and_then(|file| Ok((file.try_clone()?, file)));
         let (written, file) =
             created.map_err(|error| LakeError::io(table, &absolute, "create", error))?;

@@ -176,6 +176,20 @@ impl Grid {
         Some(CellOrdinal { entity, period })
     }
 
+    /// Where a cell stands that stood at `before` in this grid or in an earlier one.
+    pub fn locate(
+        &self,
+        entity: &Entity,
+        period: Period,
+        before: CellOrdinal,
+    ) -> Option<CellOrdinal> {
+        let is_there = |row: &EntityRow| row.entity == *entity;
+        let is_then = |row: &PeriodRow| row.period == period;
+        let stands = self.entities.get(before.entity as usize).is_some_and(is_there)
+            && self.periods.get(before.period as usize).is_some_and(is_then);
+        if stands { Some(before) } else { self.ordinal(entity, period) }
+    }
+
     /// Whether the cell is expected; not so for an ordinal outside the grid.
     pub fn expects(&self, cell: CellOrdinal) -> bool {
         if cell.period as usize >= self.periods.len() {

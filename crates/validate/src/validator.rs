@@ -44,11 +44,14 @@ impl Validator {
         failures
     }
 
-    /// The rows of a batch whose key an earlier row of the cell has; `keys` is kept over the
+    /// The rows of a batch whose key an earlier row of the cell has; `seen` is kept over the
     /// batches of one cell. Without a declared key there are none. A null in a key equals a null.
+    ///
+    /// `keys` are the batch's [`Validator::record_keys`].
     pub fn duplicate_keys(
         &self,
-        keys: &mut KeySet,
+        seen: &mut KeySet,
+        keys: &[[u8; 16]],
         batch: &RecordBatch,
         entity: &str,
         period: &str,
@@ -57,10 +60,9 @@ impl Validator {
         if self.key.is_empty() {
             return failures;
         }
-        let mut hasher = RowHasher::of_key(&self.key, batch, entity, period);
-        for row in 0..batch.num_rows() {
-            if !keys.insert(hasher.hash(row)) {
-                let found = hasher.shown(row);
+        for (row, key) in keys.iter().enumerate() {
+            if !seen.insert(*key) {
+                let found = RowHasher::of_key(&self.key, batch, entity, period).shown(row);
                 failures.push(Failure { row, check: DUPLICATE_KEY.to_owned(), found });
             }
         }

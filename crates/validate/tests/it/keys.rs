@@ -93,9 +93,10 @@ fn the_second_record_of_a_key_fails_in_whichever_batch() {
     let first = batch(&[("day", date(&[Some(1), Some(2), Some(1)]))]);
     let second = batch(&[("day", date(&[Some(3), Some(2), None, None]))]);
     let validator = validator(&key(&["entity", "day"]), first.schema_ref()).unwrap();
-    let mut keys = KeySet::new();
+    let mut seen = KeySet::new();
     let mut failing = |batch, entity| -> Vec<String> {
-        let failures = validator.duplicate_keys(&mut keys, batch, entity, "once");
+        let keys = validator.record_keys(batch, &[], entity, "once");
+        let failures = validator.duplicate_keys(&mut seen, &keys, batch, entity, "once");
         assert!(failures.iter().all(|failure| failure.check == DUPLICATE_KEY));
         failures.iter().map(|failure| format!("{}: {}", failure.row, failure.found)).collect()
     };
@@ -109,7 +110,8 @@ fn the_second_record_of_a_key_fails_in_whichever_batch() {
 fn without_a_declared_key_no_record_is_a_duplicate() {
     let batch = batch(&[("v", int(&[Some(1), Some(1)]))]);
     let validator = validator(&key(&[]), batch.schema_ref()).unwrap();
-    assert!(validator.duplicate_keys(&mut KeySet::new(), &batch, "A", "once").is_empty());
+    let keys = validator.record_keys(&batch, &[0, 0], "A", "once");
+    assert!(validator.duplicate_keys(&mut KeySet::new(), &keys, &batch, "A", "once").is_empty());
 }
 
 proptest! {
