@@ -10,7 +10,7 @@
 //! Source: ISO 28500:2017, <https://iipc.github.io/warc-specifications/specifications/warc-format/warc-1.1/>.
 
 use crate::{digest, gzip, reference::ArchiveRef};
-use jiff::{Timestamp, civil::Date};
+use jiff::{Timestamp, civil::Date, tz::Offset};
 use model::{AttemptId, Digest, SourceId};
 use std::{cell::RefCell, fmt::Write as _};
 
@@ -216,7 +216,7 @@ fn line(text: &mut String, name: &str, value: &str) {
 /// A URI has neither spaces nor control characters; one that has is percent-encoded there.
 fn uri_line(text: &mut String, name: &str, uri: &str) {
     let is_plain = |c: char| !c.is_control() && !c.is_whitespace();
-    if uri.chars().all(is_plain) {
+    if uri.bytes().all(|byte| byte.is_ascii_graphic()) || uri.chars().all(is_plain) {
         line(text, name, uri);
         return;
     }
@@ -237,7 +237,10 @@ fn uri_line(text: &mut String, name: &str, uri: &str) {
 
 /// Control characters become spaces: a value cannot end its line.
 fn value_into(text: &mut String, value: &str) {
-    if value.chars().any(char::is_control) {
+    let is_plain = |byte: u8| (b' '..0x7f).contains(&byte);
+    if value.bytes().all(is_plain) {
+        text.push_str(value);
+    } else if value.chars().any(char::is_control) {
         text.extend(value.chars().map(|c| if c.is_control() { ' ' } else { c }));
     } else {
         text.push_str(value);
@@ -251,18 +254,50 @@ fn is_token(byte: u8) -> bool {
 
 /// RFC 3339 in UTC with six digits of the second, which every reader understands.
 fn date(at: Timestamp) -> String {
-    format!("{at:.6}")
+    let utc = Offset::UTC.to_datetime(at);
+    let (Ok(year), false) = (u32::try_from(utc.year()), utc.year() > 9999) else {
+        return format!("{at:.6}");
+    };
+    let micros = utc.subsec_nanosecond().unsigned_abs() / 1000;
+    let mut text = String::with_capacity(27);
+    decimal(&mut text, year, 4);
+    for (before, value) in [
+        ('-', utc.month()),
+        ('-', utc.day()),
+        ('T', utc.hour()),
+        (':', utc.minute()),
+        (':', utc.second()),
+    ] {
+        text.push(before);
+        decimal(&mut text, u32::from(value.unsigned_abs()), 2);
+    }
+    text.push('.');
+    decimal(&mut text, micros, 6);
+    text.push('Z');
+    text
+}
+
+/// The last `digits` digits of a number.
+fn decimal(text: &mut String, number: u32, digits: u32) {
+    for place in (0..digits).rev() {
+        let digit = number / 10_u32.pow(place) % 10;
+        text.push(char::from(b'0' + digit as u8));
+    }
 }
 
 fn digest_text(digest: &Digest) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = String::with_capacity(7 + 64);
     text.push_str("sha256:");
-    for byte in digest.0 {
+    hexadecimal(&mut text, &digest.0);
+    text
+}
+
+fn hexadecimal(text: &mut String, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
         text.push(char::from(DIGITS[usize::from(byte >> 4)]));
         text.push(char::from(DIGITS[usize::from(byte & 15)]));
     }
-    text
 }
 
 /// The same answer of the same attempt always has the same id.
@@ -281,15 +316,17 @@ fn urn(hash: Digest) -> String {
     let mut bits = [0; 16];
     bits.copy_from_slice(&hash.0[..16]);
     let bits = u128::from_be_bytes(bits) & !(0xf << 76) & !(0x3 << 62) | 0x8 << 76 | 0x2 << 62;
-    let part = |shift: u32, digits: u32| (bits >> shift) & ((1 << (4 * digits)) - 1);
-    format!(
-        "<urn:uuid:{:08x}-{:04x}-{:04x}-{:04x}-{:012x}>",
-        part(96, 8),
-        part(80, 4),
-        part(64, 4),
-        part(48, 4),
-        part(0, 12)
-    )
+    let bytes = bits.to_be_bytes();
+    let mut text = String::with_capacity(47);
+    text.push_str("<urn:uuid:");
+    for (number, part) in [0..4, 4..6, 6..8, 8..10, 10..16].into_iter().enumerate() {
+        if number > 0 {
+            text.push('-');
+        }
+        hexadecimal(&mut text, &bytes[part]);
+    }
+    text.push('>');
+    text
 }
 
 /// Lends a buffer that keeps its size from record to record, up to [`KEEP_BYTES`].

@@ -240,7 +240,9 @@ impl StateStore for SqliteStore {
 
     fn announce(&self, batch: &Batch) -> StateFuture<'_, ()> {
         let number = batch.number;
-        let payload = wire::encode(batch);
+        // More than most cells take.
+        let payload =
+            wire::encode_sized(batch, 1024 + batch.commits.len() + 320 * batch.cells.len());
         self.write(move |transaction, _| batches::announce(transaction, number, &payload?))
     }
 

@@ -12,6 +12,14 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, postcard::Error
     postcard::to_stdvec(value)
 }
 
+/// Like [`encode`], with room for `bytes` from the start.
+pub(crate) fn encode_sized<T: Serialize>(
+    value: &T,
+    bytes: usize,
+) -> Result<Vec<u8>, postcard::Error> {
+    postcard::to_extend(value, Vec::with_capacity(bytes))
+}
+
 pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, postcard::Error> {
     postcard::from_bytes(bytes)
 }

@@ -42,6 +42,9 @@ const TAG_TIMESTAMP: u8 = 7;
 const TAG_OTHER: u8 = 8;
 const TAG_ORDINAL: u8 = 9;
 
+/// Room for the parts of an ordinary record: most hashers see one record only.
+const BUFFER_BYTES: usize = 256;
+
 enum Value<'b> {
     Column(View<'b>),
     Other(&'b dyn Array),
@@ -71,7 +74,7 @@ impl<'b> RowHasher<'b> {
             KeyPart::Column(column) => value(batch, *column),
         };
         let parts = key.iter().map(|(name, part)| (name.as_str(), value(part))).collect();
-        Self { parts, nulls: true, buffer: Vec::new() }
+        Self { parts, nulls: true, buffer: Vec::with_capacity(BUFFER_BYTES) }
     }
 
     fn of_content(batch: &'b RecordBatch, columns: &[usize]) -> Self {
@@ -84,7 +87,7 @@ impl<'b> RowHasher<'b> {
             })
             .collect();
         parts.sort_by_key(|(name, _)| *name);
-        Self { parts, nulls: false, buffer: Vec::new() }
+        Self { parts, nulls: false, buffer: Vec::with_capacity(BUFFER_BYTES) }
     }
 
     pub(crate) fn hash(&mut self, row: usize) -> [u8; 16] {

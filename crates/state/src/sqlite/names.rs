@@ -48,11 +48,15 @@ impl Names {
         if let Some(id) = self.entities.get(&source_id).and_then(|known| known.get(entity)) {
             return Ok(*id);
         }
-        let id = match find_entity(transaction, source_id, entity)? {
-            Some(id) => id,
-            None => transaction
-                .prepare_cached("INSERT INTO entities (source_id, entity) VALUES (?1, ?2)")?
-                .insert((source_id, entity.as_str()))?,
+        // Most entities that are not remembered are new: one statement, not a look and a statement.
+        let added = transaction
+            .prepare_cached("INSERT OR IGNORE INTO entities (source_id, entity) VALUES (?1, ?2)")?
+            .execute((source_id, entity.as_str()))?;
+        let id = if added == 1 {
+            transaction.last_insert_rowid()
+        } else {
+            find_entity(transaction, source_id, entity)?
+                .ok_or_else(|| Fault::damaged(format!("entity `{entity}` is and is not there")))?
         };
         if self.entities_remembered >= ENTITIES_REMEMBERED {
             self.entities.clear();
