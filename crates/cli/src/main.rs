@@ -16,6 +16,7 @@ use clap::Parser;
 use failure::Failure;
 use mimalloc::MiMalloc;
 use std::process::ExitCode;
+use tokio::runtime::{Builder, Runtime};
 
 /// An answer is some hundreds of small allocations, many of them freed by another thread than the
 /// one that made them: the system's allocator takes a third of a request's time for that, and waits
@@ -33,10 +34,7 @@ fn main() -> ExitCode {
         }
     };
     progress::start_log(&arguments);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(worker_threads())
-        .enable_all()
-        .build();
+    let runtime = runtime(&arguments.command);
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -50,10 +48,22 @@ fn main() -> ExitCode {
     }
 }
 
-/// Half of the processors, at least one: commits (Parquet, SQLite) run beside the workers on threads
-/// that may block, and workers without work cost more by being woken for each message than they do.
-fn worker_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2))
+/// What the tasks of a command run on.
+///
+/// An engine gets half of the processors: its commits (Parquet, SQLite) run beside its tasks on threads
+/// that may block, and a worker without work costs more by being woken for each message than it does.
+/// A single worker needs no thread of its own and no queue that others can take from.
+fn runtime(command: &Command) -> std::io::Result<Runtime> {
+    let mut builder = match (command, std::thread::available_parallelism()) {
+        (Command::Run(_), Ok(processors)) if processors.get() > 2 => {
+            let mut builder = Builder::new_multi_thread();
+            builder.worker_threads(processors.get().div_ceil(2));
+            builder
+        }
+        (Command::Run(_), _) => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    builder.enable_all().build()
 }
 
 async fn run(arguments: &Arguments) -> Result<u8, Failure> {

@@ -194,7 +194,7 @@ impl Template {
         if let Some(segment) = dot_segment(&text) {
             return Err(TemplateError::DotSegment { segment: segment.to_owned() });
         }
-        let url = Url::parse(&text).map_err(|error| refuse(&error.to_string()))?;
+        let url = self.read_url(&text).map_err(|error| refuse(&error.to_string()))?;
         let same = |origin: &Arc<Url>| {
             origin.scheme() == url.scheme()
                 && origin.host_str() == url.host_str()
@@ -205,6 +205,21 @@ impl Template {
             Some(origin) if !same(origin) => Err(refuse("scheme and host would change")),
             None if !matches!(url.scheme(), "http" | "https") => Err(refuse("its scheme")),
             _ => Ok(url),
+        }
+    }
+
+    /// A rendered URL. Mostly only its path and query have to be read: to read a host again costs as
+    /// much as all the rest of it.
+    fn read_url(&self, text: &str) -> Result<Url, url::ParseError> {
+        let known = self.origin.as_ref().and_then(|origin| {
+            let path = text.strip_prefix(origin.as_str().strip_suffix('/')?)?;
+            // What begins with two slashes would name another host.
+            let is_path = path.starts_with('/') && !path[1..].starts_with(['/', '\\']);
+            is_path.then_some((origin, path))
+        });
+        match known {
+            Some((origin, path)) => origin.join(path),
+            None => Url::parse(text),
         }
     }
 
@@ -473,4 +488,22 @@ fn is_dots(mut segment: &[u8]) -> bool {
         dots += 1;
     }
     matches!(dots, 1 | 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_url_is_read_the_same_with_and_without_its_host(
+            host in "(http|HTTP|https)://(a\\.example|A\\.example|127\\.0\\.0\\.1|\\[::1\\])(:80|:443|:8080)?",
+            rest in "[/\\\\]{0,3}[a-z/?&=%:@\\\\.0-9 é]{0,30}",
+        ) {
+            let template = Template::parse(&format!("{host}/{{{{ entity }}}}")).unwrap();
+            let text = format!("{host}{rest}");
+            prop_assert_eq!(template.read_url(&text), Url::parse(&text));
+        }
+    }
 }
