@@ -19,6 +19,10 @@ const COLUMNS: &str = "c.state, c.cause, c.outcome, c.looks, c.failures, c.compl
                        c.records, c.quarantined, c.observed_at, c.next_look_at, c.last_attempt, \
                        c.evidence, c.records_hash, c.updated_at";
 
+/// Of all columns, as [`put_row`] gives them.
+const VALUES: &str =
+    "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
+
 type Counted = (i64, String, String);
 
 /// Puts cells as they are given; of the same cell, the last. Counts follow.
@@ -38,10 +42,9 @@ pub(super) fn apply(
     let mut look_up = transaction.prepare_cached(
         "SELECT state, cause FROM cells WHERE source_id = ?1 AND period = ?2 AND entity_id = ?3",
     )?;
-    let mut put = transaction.prepare_cached(
-        "REPLACE INTO cells VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, \
-         ?15, ?16, ?17)",
-    )?;
+    let mut add = transaction
+        .prepare_cached(&format!("INSERT INTO cells {VALUES} ON CONFLICT DO NOTHING"))?;
+    let mut put = transaction.prepare_cached(&format!("REPLACE INTO cells {VALUES}"))?;
     let mut changes = BTreeMap::<Counted, i64>::new();
     let mut keys = keys.into_iter().peekable();
     while let Some((source_id, period, entity_id, index)) = keys.next() {
@@ -55,6 +58,12 @@ pub(super) fn apply(
         let key = (source_id, period, entity_id);
         let row = wire::normalized(row.clone());
         let (word, cause) = (row.state.as_str(), cause_of(row.state).map(Cause::as_str));
+        let after = (source_id, word.to_owned(), cause.unwrap_or_default().to_owned());
+        *changes.entry(after).or_default() += 1;
+        // A cell that was looked at once has mostly no row yet, and then none must be looked up.
+        if row.looks <= 1 && put_row(&mut add, key, &row)? == 1 {
+            continue;
+        }
         let before = look_up
             .query_row(key, |row| {
                 let (word, cause) = (row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str_or_null()?);
@@ -64,20 +73,19 @@ pub(super) fn apply(
         if let Some(before) = before {
             *changes.entry(before).or_default() -= 1;
         }
-        let after = (source_id, word.to_owned(), cause.unwrap_or_default().to_owned());
-        *changes.entry(after).or_default() += 1;
         put_row(&mut put, key, &row)?;
     }
     change_counts(transaction, changes)
 }
 
+/// Executes a statement with a row; returns how many rows it changed.
 fn put_row(
     put: &mut CachedStatement<'_>,
     (source_id, period, entity_id): (i64, i64, i64),
     row: &CellRow,
-) -> Result<(), Fault> {
+) -> Result<usize, Fault> {
     let evidence = row.evidence.as_ref().map(wire::encode).transpose()?;
-    put.execute(params![
+    Ok(put.execute(params![
         source_id,
         period,
         entity_id,
@@ -95,8 +103,7 @@ fn put_row(
         evidence,
         row.records_hash.as_ref().map(<[u8; 16]>::as_slice),
         wire::nanoseconds(row.updated_at),
-    ])?;
-    Ok(())
+    ])?)
 }
 
 fn change_counts(

@@ -50,7 +50,9 @@ impl Names {
         }
         // Most entities that are not remembered are new: one statement, not a look and a statement.
         let added = transaction
-            .prepare_cached("INSERT OR IGNORE INTO entities (source_id, entity) VALUES (?1, ?2)")?
+            .prepare_cached(
+                "INSERT INTO entities (source_id, entity) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+            )?
             .execute((source_id, entity.as_str()))?;
         let id = if added == 1 {
             transaction.last_insert_rowid()
