@@ -2,6 +2,7 @@
 
 use crate::{
     address::is_public,
+    connections::{Answer, Connections, Fault, Lease},
     transport::{BodyStream, BoxError, BoxFuture, Phase, Reach, Transport, TransportError},
 };
 use bytes::Bytes;
@@ -12,14 +13,11 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{
-    client::legacy::{
-        Client, Error as ClientError,
-        connect::{
-            HttpConnector, HttpInfo,
-            dns::{GaiResolver, Name},
-        },
+    client::legacy::connect::{
+        HttpConnector,
+        dns::{GaiResolver, Name},
     },
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::TokioIo,
 };
 use rustls::{
     ClientConfig, RootCertStore,
@@ -37,9 +35,6 @@ use std::{
 };
 use tokio::net::TcpStream;
 use tower_service::Service;
-
-/// The silence after which an HTTP/2 connection in use is asked whether it lives.
-const H2_PING_INTERVAL: Duration = Duration::from_secs(20);
 
 /// How the real network is used.
 #[derive(Debug, Clone)]
@@ -100,11 +95,10 @@ pub enum TransportSetupError {
 
 /// The real network.
 ///
-/// Connections are shared by all requests of a transport, apart for each [`Reach`]. A request is
-/// written again only if the server closed a reused connection before any of it was sent.
+/// Connections are shared by all requests of a transport, apart for each [`Reach`].
 pub struct HyperTransport {
-    any: Client<Connector, Full<Bytes>>,
-    public_only: Client<Connector, Full<Bytes>>,
+    any: Connections,
+    public_only: Connections,
     user_agent: HeaderValue,
     has_roots: bool,
 }
@@ -135,8 +129,8 @@ impl HyperTransport {
                 .with_root_certificates(roots)
                 .with_no_client_auth();
         Ok(Self {
-            any: client(settings, &tls, Reach::Any),
-            public_only: client(settings, &tls, Reach::PublicOnly),
+            any: connections(settings, &tls, Reach::Any),
+            public_only: connections(settings, &tls, Reach::PublicOnly),
             user_agent,
             has_roots,
         })
@@ -149,7 +143,7 @@ impl Transport for HyperTransport {
         mut request: Request<Bytes>,
         reach: Reach,
     ) -> BoxFuture<'_, Result<Response<BodyStream>, TransportError>> {
-        let client = match reach {
+        let connections = match reach {
             Reach::Any => &self.any,
             Reach::PublicOnly => &self.public_only,
         };
@@ -159,8 +153,8 @@ impl Transport for HyperTransport {
             }
             request.headers_mut().entry(USER_AGENT).or_insert_with(|| self.user_agent.clone());
             let authority = request.uri().authority().cloned();
-            match client.request(request.map(Full::new)).await {
-                Ok(response) => Ok(into_stream(response)),
+            match connections.send(request.map(Full::new)).await {
+                Ok(answer) => Ok(into_stream(answer)),
                 Err(error) => {
                     let host = authority.map(|host| host.to_string()).unwrap_or_default();
                     Err(transport_error(error, host))
@@ -170,18 +164,21 @@ impl Transport for HyperTransport {
     }
 }
 
-fn into_stream(response: Response<Incoming>) -> Response<BodyStream> {
+fn into_stream(answer: Answer) -> Response<BodyStream> {
+    let Answer { response, peer, lease } = answer;
     let (mut head, body) = response.into_parts();
-    if let Some(info) = head.extensions.remove::<HttpInfo>() {
-        head.extensions.insert(info.remote_addr().ip());
+    // Only where an answer leads on does it matter where it came from.
+    if let Some(peer) = peer.filter(|_| head.status.is_redirection()) {
+        head.extensions.insert(peer);
     }
-    Response::from_parts(head, Box::pin(IncomingStream { body, received_bytes: 0 }))
+    Response::from_parts(head, Box::pin(IncomingStream { body, received_bytes: 0, lease }))
 }
 
 /// The data frames of a body.
 struct IncomingStream {
     body: Incoming,
     received_bytes: u64,
+    lease: Option<Lease>,
 }
 
 impl Stream for IncomingStream {
@@ -191,7 +188,12 @@ impl Stream for IncomingStream {
         loop {
             let frame = match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Ready(None) => {
+                    if let Some(lease) = self.lease.take() {
+                        lease.give_back();
+                    }
+                    return Poll::Ready(None);
+                }
                 Poll::Ready(Some(frame)) => frame,
             };
             let received_bytes = self.received_bytes;
@@ -214,11 +216,7 @@ impl Stream for IncomingStream {
     }
 }
 
-fn client(
-    settings: &TransportSettings,
-    tls: &ClientConfig,
-    reach: Reach,
-) -> Client<Connector, Full<Bytes>> {
+fn connections(settings: &TransportSettings, tls: &ClientConfig, reach: Reach) -> Connections {
     let mut tcp = HttpConnector::new_with_resolver(Resolver { system: GaiResolver::new(), reach });
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
@@ -228,21 +226,13 @@ fn client(
         .https_or_http()
         .enable_all_versions()
         .wrap_connector(tcp);
-    Client::builder(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(settings.pool_idle_timeout)
-        .pool_max_idle_per_host(settings.pool_idle_max_per_host)
-        .http1_max_buf_size(settings.head_limit_bytes.max(8192))
-        .http2_max_header_list_size(u32::try_from(settings.head_limit_bytes).unwrap_or(u32::MAX))
-        .http2_adaptive_window(true)
-        .http2_keep_alive_interval(H2_PING_INTERVAL)
-        .build(Connector { https, reach, connect_timeout: settings.connect_timeout })
+    let connect_timeout = settings.connect_timeout;
+    Connections::new(Connector { https, reach, connect_timeout }, settings)
 }
 
 /// Connects within a time and within a reach.
 #[derive(Clone)]
-struct Connector {
+pub(crate) struct Connector {
     https: HttpsConnector<HttpConnector<Resolver>>,
     reach: Reach,
     connect_timeout: Duration,
@@ -320,8 +310,19 @@ enum ConnectFault {
     Timeout,
 }
 
-fn transport_error(error: ClientError, host: String) -> TransportError {
-    if let Some(fault) = find::<ConnectFault>(&error) {
+fn transport_error(fault: Fault, host: String) -> TransportError {
+    match fault {
+        Fault::Connect(cause) => connect_error(cause, host),
+        Fault::Http(cause) if cause.is_parse_too_large() => TransportError::TooManyHeaders,
+        Fault::Http(cause) if cause.is_parse() => TransportError::Protocol { cause: cause.into() },
+        Fault::Http(cause) => {
+            TransportError::Broken { received_bytes: 0, cause: Some(cause.into()) }
+        }
+    }
+}
+
+fn connect_error(cause: BoxError, host: String) -> TransportError {
+    if let Some(fault) = find::<ConnectFault>(&*cause) {
         return match fault {
             ConnectFault::Refused => TransportError::Refused { host },
             ConnectFault::Timeout => TransportError::Timeout { phase: Phase::Connect },
@@ -331,17 +332,10 @@ fn transport_error(error: ClientError, host: String) -> TransportError {
             },
         };
     }
-    if let Some(fault) = find::<rustls::Error>(&error) {
+    if let Some(fault) = find::<rustls::Error>(&*cause) {
         return TransportError::Tls { host, cause: fault.clone().into() };
     }
-    if error.is_connect() {
-        return TransportError::Connect { host, cause: error.into() };
-    }
-    match find::<hyper::Error>(&error) {
-        Some(fault) if fault.is_parse_too_large() => TransportError::TooManyHeaders,
-        Some(fault) if fault.is_parse() => TransportError::Protocol { cause: error.into() },
-        _ => TransportError::Broken { received_bytes: 0, cause: Some(error.into()) },
-    }
+    TransportError::Connect { host, cause }
 }
 
 /// The first error of a type in a chain of causes; looks into `io::Error`, which hides its own.

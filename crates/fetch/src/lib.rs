@@ -28,6 +28,7 @@ mod stated_limit;
 mod redact;
 
 mod address;
+mod connections;
 mod hyper_transport;
 
 pub use address::is_public;

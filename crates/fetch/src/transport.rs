@@ -18,7 +18,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// The network: real ([`HyperTransport`](crate::HyperTransport)) or simulated.
 ///
 /// A transport that knows where it was connected to puts the [`IpAddr`](std::net::IpAddr) into the
-/// response's extensions; without it, the host of the address alone tells public from private.
+/// extensions of a redirect; without it, the host of the address alone tells public from private.
 pub trait Transport: Send + Sync + fmt::Debug {
     /// Sends one request, whose URI is absolute, and resolves when the head of the answer is there.
     fn send(
