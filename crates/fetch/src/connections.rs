@@ -2,7 +2,7 @@
 //!
 //! hyper-util's client, which did this before, starts a task and opens a channel for each answer to
 //! learn when its connection is free again. Here whoever reads an answer to its end gives the
-//! connection back, which saves a tenth of a small request's time.
+//! connection back.
 //!
 //! A request is written again only if the server closed a reused connection before any of it was sent.
 
@@ -77,7 +77,8 @@ type Origin = (bool, String);
 struct Host {
     /// The youngest last.
     idle: Vec<(Free, Instant)>,
-    many: Option<Many>,
+    /// And when it was last used.
+    many: Option<(Many, Instant)>,
 }
 
 /// An HTTP/1.1 connection that nobody uses.
@@ -190,7 +191,10 @@ impl Shared {
     fn take_kept(&self, origin: &Origin) -> Option<Chosen> {
         let mut hosts = self.hosts();
         let host = hosts.by_origin.get_mut(origin)?;
-        if let Some(many) = host.many.as_ref().filter(|many| !many.sender.is_closed()) {
+        if let Some((many, used_at)) = &mut host.many
+            && !many.sender.is_closed()
+        {
+            *used_at = Instant::now();
             return Some(Chosen::Many(many.clone()));
         }
         // The youngest is the least likely to have been closed by the server.
@@ -209,7 +213,7 @@ impl Shared {
         }
     }
 
-    async fn connect(&self, origin: &Origin, uri: &Uri) -> Result<Chosen, Fault> {
+    async fn connect(self: &Arc<Self>, origin: &Origin, uri: &Uri) -> Result<Chosen, Fault> {
         let mut connector = self.connector.clone();
         poll_fn(|cx| connector.poll_ready(cx)).await.map_err(Fault::Connect)?;
         let stream = connector.call(uri.clone()).await.map_err(Fault::Connect)?;
@@ -236,15 +240,21 @@ impl Shared {
         let mut hosts = self.hosts();
         let kept = &mut hosts.by_origin.entry(origin.clone()).or_default().many;
         // Requests that began together each made one: the first stays, the others go.
-        if kept.as_ref().is_none_or(|many| many.sender.is_closed()) {
-            *kept = Some(Many { sender, peer });
-        }
-        let many = kept.clone();
-        drop(hosts);
-        many.map(Chosen::Many).ok_or_else(|| Fault::Connect("the connection is gone".into()))
+        let many = match kept {
+            Some((many, _)) if !many.sender.is_closed() => many.clone(),
+            _ => kept.insert((Many { sender, peer }, Instant::now())).0.clone(),
+        };
+        self.sweep_from_now_on(&mut hosts);
+        Ok(Chosen::Many(many))
     }
 
-    fn put(self: Arc<Self>, origin: Origin, free: Free) {
+    fn sweep_from_now_on(self: &Arc<Self>, hosts: &mut Hosts) {
+        if !std::mem::replace(&mut hosts.is_swept, true) {
+            tokio::spawn(sweep(Arc::downgrade(self), self.idle_timeout));
+        }
+    }
+
+    fn put(self: &Arc<Self>, origin: Origin, free: Free) {
         if free.sender.is_closed() {
             return;
         }
@@ -253,10 +263,7 @@ impl Shared {
         if host.idle.len() < self.idle_max_per_host {
             host.idle.push((free, Instant::now()));
         }
-        if !std::mem::replace(&mut hosts.is_swept, true) {
-            drop(hosts);
-            tokio::spawn(sweep(Arc::downgrade(&self), self.idle_timeout));
-        }
+        self.sweep_from_now_on(&mut hosts);
     }
 }
 
@@ -269,7 +276,9 @@ async fn sweep(shared: Weak<Shared>, idle_timeout: Duration) {
         hosts.by_origin.retain(|_, host| {
             host.idle
                 .retain(|(free, since)| !free.sender.is_closed() && since.elapsed() < idle_timeout);
-            host.many.take_if(|many| many.sender.is_closed());
+            host.many.take_if(|(many, used_at)| {
+                many.sender.is_closed() || used_at.elapsed() >= idle_timeout
+            });
             !host.idle.is_empty() || host.many.is_some()
         });
         if hosts.by_origin.is_empty() {

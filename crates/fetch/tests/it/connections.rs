@@ -45,6 +45,21 @@ async fn a_connection_that_the_server_closed_is_replaced() {
 }
 
 #[tokio::test]
+async fn a_connection_without_work_is_not_kept_for_ever() {
+    let server = Server::start(|_| json("[1]")).await;
+    let transport = HyperTransport::new(&TransportSettings {
+        pool_idle_timeout: Duration::from_millis(50),
+        ..TransportSettings::default()
+    })
+    .unwrap();
+    for _ in 0..2 {
+        attempt_with(&transport, get(server.url("/"))).await;
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+    assert_eq!(server.accepted(), 2);
+}
+
+#[tokio::test]
 async fn a_connection_that_never_comes_is_given_up_by_the_transport() {
     // The handshake of TLS is a part of connecting; this server never answers it.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
