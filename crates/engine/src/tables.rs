@@ -164,7 +164,7 @@ pub(crate) fn throttle_rows(
         Arc::new(Int64Array::from_iter_values(rows().map(|(_, _, (_, count))| pick(count))))
     };
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(StringArray::from_iter(rows().map(|(scope, ..)| scope).map(Some))),
+        Arc::new(rows().map(|(scope, ..)| scope).map(Some).collect::<StringArray>()),
         Arc::new(stamps(hours)),
         Arc::new(stamps(rows().map(|_| at.as_microsecond()).collect())),
         numbers(|count| count.requests),
@@ -180,14 +180,14 @@ pub(crate) fn pace_rows(books: &[(String, ScopeBooks)]) -> Result<RecordBatch, A
     let rows = || books.iter().flat_map(|(scope, it)| it.decisions.iter().map(move |d| (scope, d)));
     let at: Vec<i64> = rows().map(|(_, decision)| decision.at.as_microsecond()).collect();
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(StringArray::from_iter(rows().map(|(scope, _)| scope).map(Some))),
+        Arc::new(rows().map(|(scope, _)| scope).map(Some).collect::<StringArray>()),
         Arc::new(TimestampMicrosecondArray::from(at).with_timezone("UTC")),
-        Arc::new(StringArray::from_iter(rows().map(|(_, decision)| &decision.kind).map(Some))),
+        Arc::new(rows().map(|(_, decision)| &decision.kind).map(Some).collect::<StringArray>()),
         Arc::new(Float64Array::from_iter_values(rows().map(|(_, decision)| decision.rate))),
         Arc::new(Int64Array::from_iter_values(
             rows().map(|(_, decision)| i64::from(decision.concurrency)),
         )),
-        Arc::new(StringArray::from_iter(rows().map(|(_, decision)| &decision.why).map(Some))),
+        Arc::new(rows().map(|(_, decision)| &decision.why).map(Some).collect::<StringArray>()),
     ];
     RecordBatch::try_new(paces_schema(), columns)
 }
