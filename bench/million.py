@@ -38,7 +38,7 @@ def main():
             project = work / "project"
             (project / "sources").mkdir(parents=True)
             (project / "tidewatch.toml").write_text("")
-            source = SOURCE.format(port=port, concurrency=CONCURRENCY)
+            source = SOURCE.format(port=port, concurrency=CONCURRENCY, learn="false")
             source = source.replace('calendar = "once"', f'calendar = "daily"\nfrom = "{first}"')
             source = source.replace("{{ entity }}", "{{ entity }}?date={{ period }}")
             (project / "sources/bench.toml").write_text(source)

@@ -3,7 +3,8 @@
 
 Each asks a static nginx on loopback (one worker) for 1 KB JSON answers:
 
-* Tidewatch: the release program, `run --once`, archive on, typed records into Delta tables;
+* Tidewatch: the release program, `run --once`, archive on, typed records into Delta tables; once
+  as it comes, finding the server's capacity by itself, and once told not to (`learn = false`);
 * Scrapy: one spider, the same parsing, into JSON lines;
 * wrk: the ceiling, it only counts answers.
 
@@ -28,6 +29,7 @@ calendar = "once"
 url = "http://127.0.0.1:{port}/eod/{{{{ entity }}}}"
 [limit]
 concurrency = {concurrency}
+learn = {learn}
 [extract]
 format = "json"
 records = "$.data[*]"
@@ -103,12 +105,12 @@ def timed(command, **options):
     return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
-def tidewatch(program, work, port, cells):
+def tidewatch(program, work, port, cells, learn="false"):
     project = work / "project"
     shutil.rmtree(project, ignore_errors=True)
     (project / "sources").mkdir(parents=True)
     (project / "tidewatch.toml").write_text("")
-    (project / "sources/bench.toml").write_text(SOURCE.format(port=port, concurrency=CONCURRENCY))
+    (project / "sources/bench.toml").write_text(SOURCE.format(port=port, concurrency=CONCURRENCY, learn=learn))
     with open(project / "tickers.csv", "w") as out:
         out.write("entity\n")
         out.writelines(f"T{number:07}\n" for number in range(cells))
@@ -181,6 +183,8 @@ def main():
                 rows.setdefault("wrk", []).append((requests / wall, requests / cpu, 1e4 * cpu / requests, peak))
                 wall, cpu, peak = tidewatch(program, work, port, arguments.cells)
                 rows.setdefault("tidewatch", []).append((arguments.cells / wall, arguments.cells / cpu, 1e4 * cpu / arguments.cells, peak))
+                wall, cpu, peak = tidewatch(program, work, port, arguments.cells, "true")
+                rows.setdefault("  learning", []).append((arguments.cells / wall, arguments.cells / cpu, 1e4 * cpu / arguments.cells, peak))
                 if has_scrapy:
                     wall, cpu, peak = scrapy(arguments.python, work, port, arguments.scrapy_cells)
                     cells = arguments.scrapy_cells

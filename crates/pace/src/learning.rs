@@ -247,6 +247,7 @@ impl LearningPace {
         let mut pace = Self::new(concurrency_max, now);
         pace.kind = memory.kind;
         pace.burst = memory.burst.clamp(0.0, RATE_MAX);
+        pace.signal = signal::Signal::remembering(memory.silent);
         pace.penalty = memory.penalty.map(|penalty| penalty.as_secs_f64());
         pace.window = memory
             .window
@@ -289,6 +290,7 @@ impl LearningPace {
                 Some((whole(window.quota), Duration::try_from_secs_f64(window.width).ok()?))
             }),
             penalty: self.penalty.and_then(|it| Duration::try_from_secs_f64(it).ok()),
+            silent: self.signal.is_silent(),
             held: whole(self.held),
             learned_at: self.wall,
         }

@@ -54,6 +54,9 @@ pub struct Memory {
     pub baseline: Option<Duration>,
     /// For how long one excess closes the server.
     pub penalty: Option<Duration>,
+    /// It refuses without a word: by 503, or by closing the connection.
+    #[serde(default)]
+    pub silent: bool,
     /// The highest rate that was accepted without meeting a limit.
     pub held: f64,
     /// When this was learned.

@@ -67,6 +67,17 @@ pub(super) struct Signal {
 }
 
 impl Signal {
+    pub(super) fn remembering(silent: bool) -> Self {
+        let mut signal = Self::default();
+        signal.silent.known = silent;
+        signal
+    }
+
+    /// Whether silent refusals were told from noise.
+    pub(super) fn is_silent(&self) -> bool {
+        self.silent.known
+    }
+
     pub(super) fn read(&mut self, answer: Answer) -> Meaning {
         self.silent.count();
         self.failed.count();
