@@ -9,6 +9,8 @@ use crate::{Advice, COOL_DOWN_MAX};
 
 /// Statements that did not hold, after which none is believed.
 const CONTRADICTIONS_MAX: u8 = 2;
+/// Whole seconds are too coarse for windows as short as this.
+const RESET_VAGUE_MAX: f64 = 3.0;
 /// Answers in a row without a statement, after which the last one is forgotten.
 const SILENT_MAX: u8 = 5;
 /// Windows up to this long are spent as fast as the server serves, then waited out; longer ones are
@@ -85,7 +87,9 @@ impl Quota {
         let width = advice.window.map(|width| width.as_secs_f64()).filter(|width| *width > 0.0);
         // A statement about another quota of the same server (a day's beside a second's) would
         // jump to and fro: the width and the quota have to agree with each other.
-        if width.is_some_and(|width| reset > width + 1.0) {
+        // Without a width a reset of a few seconds, rounded up, says little: what is taken says more.
+        let is_vague = width.is_none() && reset <= RESET_VAGUE_MAX;
+        if is_vague || width.is_some_and(|width| reset > width + 1.0) {
             return false;
         }
         let bound = now + width.map_or(reset, |width| reset.min(width)) + MARGIN;
