@@ -16,9 +16,10 @@ use crate::{
     observation::Observation,
     ports::Ports,
     scope::ScopeBooks,
+    scope_tables::{pace_rows, throttle_rows},
     tables::{
         AttemptRows, CellRows, Chunks, DataBatches, QuarantineRows, attempts_schema, cells_schema,
-        pace_rows, quarantine_schema, throttle_rows,
+        quarantine_schema,
     },
 };
 use arrow::{array::RecordBatch, datatypes::SchemaRef};

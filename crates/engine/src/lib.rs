@@ -22,6 +22,7 @@ mod recover;
 mod run;
 mod runtime;
 mod scope;
+mod scope_tables;
 mod scopes;
 mod sort;
 mod tables;
@@ -37,7 +38,6 @@ pub use ports::{Control, Event, Mode, Options, Ports, Progress, Watchers};
 pub use rebuild::rebuild;
 pub use run::{Engine, Summary};
 pub use scope::{KeptDecision, Learned};
-pub use tables::{
-    attempts_schema, cells_schema, data_schema, paces_schema, quarantine_schema, throttles_schema,
-};
+pub use scope_tables::{paces_schema, throttles_schema};
+pub use tables::{attempts_schema, cells_schema, data_schema, quarantine_schema};
 pub use trial::{Trial, trial};

@@ -1,14 +1,10 @@
 //! The columns of data, quarantine and ledger tables, and the rows that go into them.
 
-use crate::{
-    observation::{Observation, Quarantined},
-    scope::{HourCount, ScopeBooks},
-};
+use crate::observation::{Observation, Quarantined};
 use arrow::{
     array::{
-        ArrayRef, BooleanBuilder, Decimal128Builder, Float64Array, Int32Builder, Int64Array,
-        Int64Builder, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray,
-        TimestampMicrosecondBuilder,
+        ArrayRef, BooleanBuilder, Decimal128Builder, Int32Builder, Int64Builder, RecordBatch,
+        StringBuilder, TimestampMicrosecondBuilder,
     },
     compute::concat_batches,
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
@@ -25,7 +21,7 @@ pub(crate) fn timestamp_type() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::from("UTC")))
 }
 
-fn schema_of(columns: &[(&str, DataType)]) -> SchemaRef {
+pub(crate) fn schema_of(columns: &[(&str, DataType)]) -> SchemaRef {
     Arc::new(Schema::new(
         columns
             .iter()
@@ -124,72 +120,6 @@ pub fn cells_schema() -> SchemaRef {
         ("next_look_at", timestamp_type()),
         ("records_hash", DataType::Utf8),
     ])
-}
-
-/// The columns of `ledger/throttles`: requests of one scope in one hour, a row for each batch that
-/// ended some; they add up.
-pub fn throttles_schema() -> SchemaRef {
-    schema_of(&[
-        ("scope", DataType::Utf8),
-        ("hour", timestamp_type()),
-        ("at", timestamp_type()),
-        ("requests", DataType::Int64),
-        ("refused", DataType::Int64),
-        ("delayed", DataType::Int64),
-        ("rate", DataType::Float64),
-    ])
-}
-
-/// The columns of `ledger/paces`: one row for each decision on the pace of a scope.
-pub fn paces_schema() -> SchemaRef {
-    schema_of(&[
-        ("scope", DataType::Utf8),
-        ("at", timestamp_type()),
-        ("kind", DataType::Utf8),
-        ("rate", DataType::Float64),
-        ("concurrency", DataType::Int64),
-        ("why", DataType::Utf8),
-    ])
-}
-
-/// Rows for `ledger/throttles`, one for each scope and hour.
-pub(crate) fn throttle_rows(
-    books: &[(String, ScopeBooks)],
-    at: Timestamp,
-) -> Result<RecordBatch, ArrowError> {
-    let rows = || books.iter().flat_map(|(scope, it)| it.hours.iter().map(move |h| (scope, it, h)));
-    let stamps = |values: Vec<i64>| TimestampMicrosecondArray::from(values).with_timezone("UTC");
-    let hours = rows().map(|(_, _, (hour, _))| hour.as_microsecond()).collect();
-    let numbers = |pick: fn(&HourCount) -> i64| -> ArrayRef {
-        Arc::new(Int64Array::from_iter_values(rows().map(|(_, _, (_, count))| pick(count))))
-    };
-    let columns: Vec<ArrayRef> = vec![
-        Arc::new(rows().map(|(scope, ..)| scope).map(Some).collect::<StringArray>()),
-        Arc::new(stamps(hours)),
-        Arc::new(stamps(rows().map(|_| at.as_microsecond()).collect())),
-        numbers(|count| count.requests),
-        numbers(|count| count.refused),
-        numbers(|count| count.delayed),
-        Arc::new(Float64Array::from_iter_values(rows().map(|(_, it, _)| it.rate))),
-    ];
-    RecordBatch::try_new(throttles_schema(), columns)
-}
-
-/// Rows for `ledger/paces`, one for each decision.
-pub(crate) fn pace_rows(books: &[(String, ScopeBooks)]) -> Result<RecordBatch, ArrowError> {
-    let rows = || books.iter().flat_map(|(scope, it)| it.decisions.iter().map(move |d| (scope, d)));
-    let at: Vec<i64> = rows().map(|(_, decision)| decision.at.as_microsecond()).collect();
-    let columns: Vec<ArrayRef> = vec![
-        Arc::new(rows().map(|(scope, _)| scope).map(Some).collect::<StringArray>()),
-        Arc::new(TimestampMicrosecondArray::from(at).with_timezone("UTC")),
-        Arc::new(rows().map(|(_, decision)| &decision.kind).map(Some).collect::<StringArray>()),
-        Arc::new(Float64Array::from_iter_values(rows().map(|(_, decision)| decision.rate))),
-        Arc::new(Int64Array::from_iter_values(
-            rows().map(|(_, decision)| i64::from(decision.concurrency)),
-        )),
-        Arc::new(rows().map(|(_, decision)| &decision.why).map(Some).collect::<StringArray>()),
-    ];
-    RecordBatch::try_new(paces_schema(), columns)
 }
 
 pub(crate) fn timestamps(capacity: usize) -> TimestampMicrosecondBuilder {
