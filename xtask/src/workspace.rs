@@ -85,7 +85,7 @@ fn collect(root: &Path, folder: &Path, found: &mut Vec<(String, String)>) -> io:
         let name =
             path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         if path.is_dir() {
-            let hidden = name.starts_with('.') && name != ".ci";
+            let hidden = (name.starts_with('.') && name != ".ci") || name == "target";
             // Cargo marks build folders by the first, the program its projects by the second.
             if !hidden && !path.join("CACHEDIR.TAG").exists() && !path.join(".tidewatch").exists() {
                 collect(root, &path, found)?;
