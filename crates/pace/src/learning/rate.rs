@@ -82,7 +82,7 @@ impl LearningPace {
                     Kind::Queue | Kind::Overload => (4.0, 100),
                     // It may well come back.
                     _ if self.rate < 0.9 * self.fell_from => {
-                        (2.0, (5.0 * self.rate).clamp(60.0, 250.0) as u32)
+                        (1.5, (2.0 * self.rate).clamp(40.0, 250.0) as u32)
                     }
                     _ => (HOLD_SECONDS, HOLD_REQUESTS),
                 };
@@ -108,7 +108,8 @@ impl LearningPace {
                     *total -= busy;
                     return;
                 }
-                let above = PROBE_EXCESS * ((*total / doubling).exp2() - 1.0);
+                let excess = if limit < 0.9 * self.fell_from { 2.0 } else { 1.0 } * PROBE_EXCESS;
+                let above = excess * ((*total / doubling).exp2() - 1.0);
                 let above = (1.0 + above).min(1e3);
                 if limit * above > 3.0 * self.history.rate(now, 0.4 + round_trip) + 2.0 * RATE_FIRST
                 {

@@ -194,6 +194,8 @@ impl LearningPace {
                     let hopeful = if is_near { 0.97 * self.rate } else { estimate };
                     self.limit = Some(estimate.max(hopeful).min(self.rate).max(limit * 0.5));
                 } else {
+                    // What fell may stay there: fewer and fewer attempts.
+                    self.fell_from *= 0.8;
                     let excess = probed - limit * busy;
                     let usual = self.probe_excess.unwrap_or(excess);
                     if excess > 1.3 * usual + 2.0 && busy > 0.0 {
