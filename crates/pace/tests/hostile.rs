@@ -119,3 +119,31 @@ fn what_a_scope_costs() {
     let memory = LearningPace::new(64, at(0.0)).memory();
     assert!(memory.limit.is_none());
 }
+
+#[test]
+fn a_crawl_delay_is_kept_whatever_the_server_would_take() {
+    let mut pace = LearningPace::new(64, at(0.0));
+    pace.set_interval_min(Duration::from_millis(500));
+    let mut left = Vec::new();
+    for step in 0..10_000 {
+        let now = f64::from(step) * 0.001;
+        if pace.permit(at(now)) == Permit::Now {
+            let ticket = pace.sent(at(now));
+            left.push(now);
+            let latency = Some(Duration::from_millis(1));
+            let (answer, advice) = (Answer::Accepted, Advice::default());
+            pace.observe(&Observation { ticket, answer, latency, advice }, at(now));
+        }
+    }
+    assert!(left.len() >= 19, "{left:?}");
+    assert!(left.windows(2).all(|pair| pair[1] - pair[0] >= 0.5), "{left:?}");
+}
+
+#[test]
+fn a_scope_without_a_share_waits_and_goes_on_with_one() {
+    let mut pace = LearningPace::new(64, at(0.0));
+    pace.set_share(0.0);
+    assert!(matches!(pace.permit(at(1.0)), Permit::At(_)));
+    pace.set_share(0.5);
+    assert_eq!(pace.permit(at(2.0)), Permit::Now);
+}
