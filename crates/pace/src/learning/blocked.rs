@@ -151,7 +151,10 @@ impl LearningPace {
         if let Some(limit) = known {
             let lowered = if self.kind == Kind::Penalty { 0.93 } else { 0.97 };
             let least = lowered * limit;
-            self.limit = Some(cycle.map_or(least, |cycle| cycle.clamp(least, limit)));
+            self.limit = Some(match blocked.recognised {
+                Some(window) => window.quota / window.width,
+                None => cycle.map_or(least, |cycle| cycle.clamp(least, limit)),
+            });
             self.window = blocked.recognised;
             if closed_for < 2.0 {
                 self.resume_hold();
@@ -255,6 +258,10 @@ impl LearningPace {
         cycle: Option<f64>,
     ) -> Option<(Kind, f64)> {
         let waited = sent_at - blocked.since;
+        if let Some(window) = blocked.recognised {
+            self.window = Some(window);
+            return Some((Kind::Window, window.quota / window.width));
+        }
         if waited < 1.5 {
             // A bucket that rounds up, or the end of a short window.
             self.kind = Kind::Bucket;

@@ -78,6 +78,8 @@ impl LearningPace {
                 let (seconds, requests) = match self.kind {
                     // A probe costs a refusal, and here the refusal costs much more.
                     Kind::Penalty => (60.0 * self.penalty.unwrap_or(10.0), 20_000),
+                    // Here it costs the wait that the server asks for.
+                    Kind::Window if self.told_until > 0.0 => (20.0, 1_000),
                     // Here it costs some latency only.
                     Kind::Queue | Kind::Overload => (4.0, 100),
                     // It may well come back.
