@@ -1,16 +1,16 @@
 //! A controller that finds a server's limit and runs just under it.
 //!
 //! Two actuators, always both: a paced rate and a number of requests under way. It begins slowly
-//! and doubles ([`Mode::Seek`]) until the server refuses, or latency shows a queue. What the server
+//! and doubles (`Mode::Seek`) until the server refuses, or latency shows a queue. What the server
 //! *took* between two refusals is its rate, whatever was sent: the two-point estimate of a policer
 //! (Flach et al., "An Internet-Wide Analysis of Traffic Policing", SIGCOMM 2016; BBR uses the same,
-//! `net/ipv4/tcp_bbr.c`). It then holds just below ([`Mode::Hold`]) and now and then creeps above,
-//! ever faster while nothing happens ([`Mode::Probe`]; the convex half of CUBIC: Ha, Rhee and Xu,
+//! `net/ipv4/tcp_bbr.c`). It then holds just below (`Mode::Hold`) and now and then creeps above,
+//! ever faster while nothing happens (`Mode::Probe`; the convex half of CUBIC: Ha, Rhee and Xu,
 //! ACM SIGOPS Operating Systems Review 42(5), 2008).
 //!
 //! One cut an episode: answers to requests that left before a decision say nothing new (TCP's one
 //! cut a round trip). When everything is refused nothing leaves but single requests, first soon,
-//! then at the times at which usual windows would open ([`Mode::Blocked`]). Time that passes while
+//! then at the times at which usual windows would open (`Mode::Blocked`). Time that passes while
 //! nobody wants to send teaches nothing: all growth is by requests that left. What a source file
 //! allows is not known here: [`crate::FixedPace`] stands before it.
 

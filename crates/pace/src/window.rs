@@ -10,7 +10,7 @@ use crate::{Advice, COOL_DOWN_MAX};
 /// Statements that did not hold, after which none is believed.
 const CONTRADICTIONS_MAX: u8 = 2;
 /// Whole seconds are too coarse for windows as short as this.
-const RESET_VAGUE_MAX: f64 = 3.0;
+const RESET_VAGUE_MAX: f64 = 5.0;
 /// Answers in a row without a statement, after which the last one is forgotten.
 const SILENT_MAX: u8 = 5;
 /// Windows up to this long are spent as fast as the server serves, then waited out; longer ones are
