@@ -71,6 +71,23 @@ pub struct Facts {
     pub stated: fetch::StatedLimit,
 }
 
+impl Facts {
+    /// Of an attempt whose exchange did not take place, or is not known.
+    pub(crate) fn without_exchange(at: Timestamp) -> Self {
+        Self {
+            at,
+            url: String::new(),
+            status: None,
+            redirects: 0,
+            received_bytes: 0,
+            first_byte: None,
+            elapsed: Duration::ZERO,
+            timed_out: false,
+            stated: fetch::StatedLimit::default(),
+        }
+    }
+}
+
 /// Rows for one data table.
 #[derive(Debug, Default)]
 pub struct DataRows {

@@ -11,7 +11,7 @@ use env::Moment;
 use jiff::Timestamp;
 use model::{CellKey, Outcome, SourceVersion, TableName, grid::CellOrdinal};
 use state::{OpenAttempt, ProjectRow};
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc};
 
 /// What a start found and mended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -88,17 +88,7 @@ fn interrupted(
         retry_after: None,
         source_version: SourceVersion(Arc::from("")),
         observed_at: observed_at_max.map_or(now.wall, |latest| latest.max(now.wall)),
-        facts: Facts {
-            at: attempt.reserved_at,
-            url: String::new(),
-            status: None,
-            redirects: 0,
-            received_bytes: 0,
-            first_byte: None,
-            elapsed: Duration::ZERO,
-            timed_out: false,
-            stated: fetch::StatedLimit::default(),
-        },
+        facts: Facts::without_exchange(attempt.reserved_at),
         evidence: None,
         unchanged: false,
         records: 0,

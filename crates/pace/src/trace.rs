@@ -44,22 +44,6 @@ impl Kind {
             Self::Overload => "overload",
         }
     }
-
-    /// The kind of that word.
-    pub fn parse(text: &str) -> Option<Self> {
-        [
-            Self::Unknown,
-            Self::Bucket,
-            Self::Queue,
-            Self::Window,
-            Self::CountsRefused,
-            Self::Penalty,
-            Self::Concurrency,
-            Self::Overload,
-        ]
-        .into_iter()
-        .find(|kind| kind.as_str() == text)
-    }
 }
 
 /// Why a decision was taken.
@@ -91,8 +75,6 @@ pub enum Why {
     Probing,
     /// A faster rate held.
     HeldAbove(f64),
-    /// What the head of an answer says makes no sense and is ignored.
-    Nonsense,
 }
 
 impl fmt::Display for Why {
@@ -125,7 +107,6 @@ impl fmt::Display for Why {
             }
             Self::Probing => write!(f, "no refusal for a while: trying a little more"),
             Self::HeldAbove(rate) => write!(f, "{}/s were taken", short(*rate)),
-            Self::Nonsense => write!(f, "the answer's limit headers make no sense: ignored"),
         }
     }
 }

@@ -8,9 +8,8 @@ use crate::trace::{Kind, Why};
 
 impl LearningPace {
     pub(super) fn hold(&mut self, now: f64) {
-        if let Some(limit) = self.limit {
-            self.rate = (limit * self.share_of_limit()).clamp(RATE_MIN, RATE_MAX);
-            self.mode = Mode::Hold;
+        if self.limit.is_some() {
+            self.resume_hold();
             self.held_since = now;
             self.held_sent = 0;
         } else {
