@@ -65,6 +65,8 @@ pub(crate) enum Command {
         /// The source.
         source: String,
     },
+    /// When a source's data comes, and when it is looked for next.
+    Arrival(Arrival),
     /// What was spent, by day and source.
     Spend(Spend),
     /// Query the tables, read-only.
@@ -148,6 +150,49 @@ pub(crate) struct Cells {
     /// At most so many.
     #[arg(long, default_value_t = 100)]
     pub(crate) limit: u32,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Arrival {
+    /// The source.
+    pub(crate) source: Option<String>,
+    #[command(subcommand)]
+    pub(crate) action: Option<ArrivalAction>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ArrivalAction {
+    /// Play known arrivals in closed loop, and compare what each policy would have cost.
+    Evaluate(Evaluate),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Evaluate {
+    /// CSV (also gzipped) with `key`, `period`, `available_at`: when data came.
+    pub(crate) arrivals: PathBuf,
+    /// CSV (also gzipped) with `key`, `period`: what was expected.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) expected: PathBuf,
+    /// CSV (also gzipped) with `key`, `origin_h`, `deadline_h`: from when until when to look, in hours
+    /// after 00:00 UTC of the period.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keys: PathBuf,
+    /// What a look costs.
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) look_cost: f64,
+    /// What a minute from arrival to the look that finds it costs.
+    #[arg(long, default_value_t = 0.0333)]
+    pub(crate) delay_cost_per_minute: f64,
+    /// What a cheap look costs that never lies; without it there is none.
+    #[arg(long)]
+    pub(crate) head_cost: Option<f64>,
+    /// The share of each key's expected periods that is its first half.
+    #[arg(long, default_value_t = 0.5)]
+    pub(crate) train_fraction: f64,
+    /// Only these policies.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) policy: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -80,6 +80,7 @@ async fn run(arguments: &Arguments) -> Result<u8, Failure> {
         Command::Cells(cells) => commands::cells::run(arguments, cells).await,
         Command::Explain(cell) => commands::explain::run(arguments, cell).await,
         Command::Pace { source } => commands::pace::run(arguments, source).await,
+        Command::Arrival(arrival) => commands::arrival::run(arguments, arrival).await,
         Command::Spend(spend) => commands::spend::run(arguments, spend).await,
         Command::Sql(sql) => commands::sql::run(arguments, sql).await,
         Command::State(state) => commands::state::run(arguments, state).await,

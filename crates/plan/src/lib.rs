@@ -5,7 +5,10 @@
 //!
 //! - [`look`]: what follows an attempt: the one table of looks and retries, and what retries may
 //!   cost.
+//! - [`arrival`]: when data comes, learned from looks, and the looks that cost least.
 //! - [`agenda`]: the due cells of one source, each handed out once.
+
+pub mod arrival;
 
 pub mod look;
 

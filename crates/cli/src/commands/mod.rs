@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub(crate) mod arrival;
 pub(crate) mod backfill;
 pub(crate) mod cells;
 pub(crate) mod check;

@@ -1,0 +1,125 @@
+//! What the hazard models are told of each span of a cell.
+
+use super::{
+    Distribution, Minutes,
+    experts::{Estimates, MEMORIES},
+    history::History,
+};
+use serde::{Deserialize, Serialize};
+
+/// How many numbers describe a span.
+pub const FEATURES: usize = MEMORIES + 9;
+
+/// Their names, in order, as they are exported.
+pub const NAMES: [&str; FEATURES] = [
+    "log_odds",
+    "short_memory",
+    "short_memory_weekday",
+    "middle_memory",
+    "middle_memory_weekday",
+    "long_memory",
+    "long_memory_weekday",
+    "position",
+    "periods_seen",
+    "weekend",
+    "month_begins",
+    "month_ends",
+    "after_gap",
+    "last_never_came",
+    "constant",
+];
+
+/// Where a period's day stands in the calendar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CalendarDay {
+    /// Monday 0 to Sunday 6.
+    pub weekday: u8,
+    /// From 1.
+    pub of_month: u8,
+    /// Days that follow in the month; 0 on its last.
+    pub left_in_month: u8,
+}
+
+/// One row a span.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Features(pub Vec<[f32; FEATURES]>);
+
+impl Features {
+    /// Describes each span of `base`, which is the experts' mixture.
+    pub fn new(
+        base: &Distribution,
+        estimates: &Estimates,
+        history: &History,
+        day: CalendarDay,
+        period: i32,
+    ) -> Self {
+        let base_odds = log_odds(base.masses().iter().map(|mass| f64::from(*mass)));
+        let memories: [Vec<f32>; MEMORIES] = std::array::from_fn(|memory| {
+            estimates.memory(memory).map_or_else(
+                || base_odds.clone(),
+                |(masses, _)| log_odds(gather(masses, estimates.step, base.ends()).into_iter()),
+            )
+        });
+        let span = base.ends().last().copied().unwrap_or(1.0).max(1.0);
+        let constant = constant(history, day, period);
+        let rows = base
+            .ends()
+            .iter()
+            .enumerate()
+            .map(|(at, end)| {
+                let mut row = [0.0; FEATURES];
+                row[0] = base_odds[at];
+                for (memory, odds) in memories.iter().enumerate() {
+                    row[1 + memory] = (odds[at] - base_odds[at]).clamp(-3.0, 3.0);
+                }
+                row[1 + MEMORIES] = end / span - 0.5;
+                row[2 + MEMORIES..].copy_from_slice(&constant);
+                row
+            })
+            .collect();
+        Self(rows)
+    }
+}
+
+/// What is the same for all spans of a cell.
+fn constant(history: &History, day: CalendarDay, period: i32) -> [f32; 7] {
+    let is = |condition: bool| f32::from(u8::from(condition));
+    let mut latest = history.latest();
+    let last = latest.next();
+    let gap = last.map_or(0, |last| period - last.period);
+    let usual_gap =
+        last.zip(latest.next()).map_or(gap, |(last, before)| last.period - before.period);
+    [
+        ((1.0 + history.count() as f32).ln() / 4.0).min(2.0),
+        is(day.weekday >= 5),
+        is(day.of_month <= 3),
+        is(day.left_in_month <= 2),
+        is(gap > usual_gap + usual_gap / 2),
+        is(last.is_some_and(|last| !last.came())),
+        1.0,
+    ]
+}
+
+/// Mass by equal steps to mass by span.
+fn gather(masses: &[f64], step: Minutes, ends: &[f32]) -> Vec<f64> {
+    let mut sums = Vec::with_capacity(ends.len());
+    let mut from = 0;
+    for end in ends {
+        let to = ((f64::from(*end) / step).round() as usize).clamp(from, masses.len());
+        sums.push(masses[from..to].iter().sum());
+        from = to;
+    }
+    sums
+}
+
+/// The logarithm of the odds that it comes in a span if it has not come before.
+fn log_odds(masses: impl Iterator<Item = f64>) -> Vec<f32> {
+    let mut alive: f64 = 1.0;
+    masses
+        .map(|mass| {
+            let hazard = (mass / alive.max(1e-9)).clamp(1e-5, 0.999);
+            alive -= mass;
+            (hazard / (1.0 - hazard)).ln() as f32
+        })
+        .collect()
+}

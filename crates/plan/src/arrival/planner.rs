@@ -1,0 +1,803 @@
+//! All of it, cell by cell: told of openings and answers, it says when to look next.
+
+use super::{
+    Distribution, Minutes,
+    choice::{self, Examples, Trained},
+    companions::{self, GroupToday, Tie},
+    day::{Belief, Day, Evidence, PARTS, Strength},
+    experts::{Estimates, Pooled, Question, Usable, Weights},
+    features::{CalendarDay, Features},
+    hazard::{Example, Model},
+    history::{History, Seen},
+    schedule,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Periods between two searches for groups.
+const GROUPS_EVERY: u32 = 8;
+/// Periods before the first.
+const GROUPS_FIRST: u32 = 5;
+/// How late a day must turn out (in standard deviations) for all others to be asked again.
+const DAY_NEWS: f64 = 0.5;
+/// From this belief in a tie on, an entity's look without data speaks for its group.
+const SPEAKS_FOR_GROUP: f64 = 0.5;
+/// How long the others wait for a look that is under way.
+const ANSWER_MAX: Minutes = 2.0;
+/// How soon a member asks again while others are looked at.
+const TURN: Minutes = 0.05;
+
+/// The shortest span a scout chooses among, and into how many a span is cut.
+const PART_MIN: Minutes = 2.0;
+const PARTS_MAX: f64 = 6.0;
+
+/// What looks and delays cost, in one unit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Prices {
+    /// One look.
+    pub look: f64,
+    /// One minute from the arrival of one cell's data to the look that finds it.
+    pub delay_per_minute: f64,
+}
+
+/// What may be used; all of it but for comparisons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ingredients {
+    /// Entities lend to each other what they have shown.
+    pub pooling: bool,
+    /// Weekdays differ.
+    pub weekday: bool,
+    /// Today's news of the others counts.
+    pub peers: bool,
+    /// Publishers change.
+    pub drift: bool,
+    /// Hazard models are fitted.
+    pub models: bool,
+}
+
+impl Default for Ingredients {
+    fn default() -> Self {
+        Self { pooling: true, weekday: true, peers: true, drift: true, models: true }
+    }
+}
+
+/// A cell that is looked for from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Opening {
+    /// The entity's number.
+    pub entity: u32,
+    /// Rises with time, the same for all cells of a period.
+    pub period: i32,
+    /// Where its day stands in the calendar.
+    pub day: CalendarDay,
+    /// When the data can come at the earliest, in minutes since 1970.
+    pub opens_at: Minutes,
+    /// The last look, in minutes since 1970.
+    pub deadline: Minutes,
+    /// The period's reference instant, the same for all cells of a period, in minutes since 1970:
+    /// its 00:00.
+    pub reference: Minutes,
+}
+
+/// Why a look is planned as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The cheapest by what the entity and its like have shown.
+    Usual,
+    /// It scouts for so many that come with it.
+    Scout {
+        /// Members of its group that have not come.
+        waiting: u32,
+    },
+    /// Others of its group have come.
+    Upload {
+        /// How many were found since.
+        came: u32,
+        /// How many were looked at in vain since.
+        missing: u32,
+    },
+    /// Another look at its group is under way.
+    Waits,
+    /// The deadline's.
+    Last,
+}
+
+/// The next look at a cell.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Planned {
+    /// When, in minutes since 1970.
+    pub at: Minutes,
+    /// The probability that its data is there then.
+    pub probability: f64,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// How late a cell is, by the learned distribution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lateness {
+    /// Most of its like come later than this.
+    OnTime,
+    /// After the time by which half have come.
+    LateUsual,
+    /// After the time by which nine in ten have come.
+    LateWatch,
+    /// After the time by which ninety-nine in a hundred have come.
+    Overdue,
+}
+
+/// What is remembered of an entity.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Entity {
+    history: History,
+    weights: Weights,
+    tie: Tie,
+    strength: Strength,
+    group: u32,
+}
+
+/// A cell that is looked for.
+#[derive(Debug, Clone)]
+struct Open {
+    opening: Opening,
+    distribution: Distribution,
+    group: u32,
+    /// The last look without data, minutes since 1970; its opening at first.
+    looked_at: Minutes,
+    evidence: Evidence,
+    features: Option<Box<Features>>,
+    is_hot: bool,
+}
+
+/// What is known of a period that has open cells.
+#[derive(Debug, Clone, Default)]
+struct Today {
+    day: Day,
+    groups: BTreeMap<u32, GroupToday>,
+    open: BTreeSet<u32>,
+    /// The mean lateness when all were asked last.
+    told: f64,
+}
+
+/// Learns when data comes, and plans looks; see the module's [introduction](super).
+#[derive(Debug)]
+pub struct Planner {
+    prices: Prices,
+    ingredients: Ingredients,
+    entities: Vec<Entity>,
+    pooled: Pooled,
+    weights: Weights,
+    group_sizes: BTreeMap<u32, u32>,
+    group_next: u32,
+    periods: u32,
+    latest_period: i32,
+    open: BTreeMap<(i32, u32), Open>,
+    today: BTreeMap<i32, Today>,
+    examples: Examples,
+    trained: Option<Trained>,
+    external: Option<Box<dyn Model>>,
+    openings: u64,
+    woken: Vec<(i32, u32)>,
+}
+
+/// What [`Planner::save`] keeps.
+#[derive(Debug, Serialize, Deserialize)]
+struct Saved {
+    entities: Vec<(String, Entity)>,
+    pooled: Pooled,
+    weights: Weights,
+    group_sizes: BTreeMap<u32, u32>,
+    group_next: u32,
+    periods: u32,
+    latest_period: i32,
+    trained: Option<Trained>,
+}
+
+impl Planner {
+    /// A planner that knows nothing yet.
+    pub fn new(prices: Prices, ingredients: Ingredients) -> Self {
+        Self {
+            prices,
+            ingredients,
+            entities: Vec::new(),
+            pooled: Pooled::default(),
+            weights: Weights::default(),
+            group_sizes: BTreeMap::new(),
+            group_next: 1,
+            periods: 0,
+            latest_period: i32::MIN,
+            open: BTreeMap::new(),
+            today: BTreeMap::new(),
+            examples: Examples::default(),
+            trained: None,
+            external: None,
+            openings: 0,
+            woken: Vec::new(),
+        }
+    }
+
+    /// Other prices from now on, such as a dearer look while a budget is short.
+    pub fn set_prices(&mut self, prices: Prices) {
+        self.prices = prices;
+    }
+
+    /// A model from elsewhere takes the place of the trained ones.
+    pub fn set_model(&mut self, model: Box<dyn Model>) {
+        self.external = Some(model);
+    }
+
+    /// Looks for a cell from now on. Opening it again begins anew.
+    pub fn open(&mut self, opening: Opening) {
+        let entity = opening.entity as usize;
+        if self.entities.len() <= entity {
+            self.entities.resize_with(entity + 1, Entity::default);
+        }
+        if opening.period > self.latest_period {
+            self.latest_period = opening.period;
+            self.periods += 1;
+            if self.ingredients.peers && self.periods % GROUPS_EVERY == GROUPS_FIRST {
+                self.find_groups();
+            }
+        }
+        self.close((opening.period, opening.entity));
+        let span = (opening.deadline - opening.opens_at).max(1.0);
+        let estimates = self.estimates(opening.entity, opening.day.weekday, span);
+        let is_example = self.ingredients.models && self.is_example();
+        let known = &self.entities[entity];
+        let (masses, never) = estimates.mixed(&known.weights);
+        let base = Distribution::compress(&masses, never, estimates.step, span);
+        let needs_features = is_example || self.external.is_some() || self.is_fitted();
+        let features = needs_features
+            .then(|| Features::new(&base, &estimates, &known.history, opening.day, opening.period));
+        let hazards = features.as_ref().and_then(|features| match &self.external {
+            Some(model) => Some(model.hazards(features)),
+            None => choice::hazards(self.trained.as_ref(), features),
+        });
+        let distribution =
+            hazards.map_or_else(|| base.clone(), |hazards| base.with_hazards(hazards.into_iter()));
+        let group = known.group;
+        let features = features.filter(|_| is_example).map(Box::new);
+        let open = Open {
+            opening,
+            distribution,
+            group,
+            looked_at: opening.opens_at,
+            evidence: Evidence::default(),
+            features,
+            is_hot: false,
+        };
+        let today = self.today.entry(opening.period).or_default();
+        today.open.insert(opening.entity);
+        today.groups.entry(group).or_default().open.insert(opening.entity);
+        self.open.insert((opening.period, opening.entity), open);
+    }
+
+    fn is_fitted(&self) -> bool {
+        self.trained.as_ref().is_some_and(|trained| trained.model != choice::Kept::Empirical)
+    }
+
+    /// Every so many cells one is kept as an example, so that they reach back some sixty periods.
+    fn is_example(&mut self) -> bool {
+        self.openings += 1;
+        let every = (self.entities.len() as u64 * 60).div_ceil(choice::EXAMPLES_MAX as u64);
+        self.openings.is_multiple_of(every.max(1))
+    }
+
+    fn estimates(&self, entity: u32, weekday: u8, span: Minutes) -> Estimates {
+        Estimates::new(&Question {
+            history: &self.entities[entity as usize].history,
+            pooled: self.ingredients.pooling.then_some(&self.pooled),
+            weekday,
+            span,
+            usable: Usable { weekday: self.ingredients.weekday, drift: self.ingredients.drift },
+        })
+    }
+
+    /// When to look at an open cell next: `now` or later; `None`: it is not open.
+    pub fn next_look(&mut self, period: i32, entity: u32, now: Minutes) -> Option<Planned> {
+        let open = self.open.get(&(period, entity))?;
+        let deadline = open.opening.deadline;
+        if now >= deadline - 1e-6 {
+            let probability = 1.0 - open.distribution.never();
+            return Some(Planned { at: now, probability, reason: Reason::Last });
+        }
+        if self.ingredients.peers {
+            self.choose_scout(period, open.group);
+        }
+        let open = self.open.get(&(period, entity))?;
+        let outlook = self.outlook(open, now);
+        if let Some(until) = outlook.wait_until {
+            let at = until.clamp(now + TURN, deadline);
+            return Some(Planned { at, probability: 0.0, reason: Reason::Waits });
+        }
+        let opens_at = open.opening.opens_at;
+        let look = schedule::next_look(&schedule::Question {
+            ends: outlook.ends.as_deref().unwrap_or(open.distribution.ends()),
+            masses: &outlook.masses,
+            delay_prices: &outlook.delay_prices,
+            there_now: outlook.there_now,
+            there_now_price: self.prices.delay_per_minute,
+            never: outlook.never,
+            now: now - opens_at,
+            nothing_until: outlook.nothing_until,
+            may_look_now: now > open.looked_at,
+            look_price: self.prices.look,
+        });
+        let at = (opens_at + look.at).clamp(now, deadline);
+        let reason = if at >= deadline - 1e-6 { Reason::Last } else { outlook.reason };
+        Some(Planned { at, probability: look.probability.clamp(0.0, 1.0), reason })
+    }
+
+    /// A look at a cell left.
+    pub fn sent(&mut self, period: i32, entity: u32, now: Minutes) {
+        let Some(open) = self.open.get_mut(&(period, entity)) else { return };
+        let Some(today) = self.today.get_mut(&period) else { return };
+        let Some(group) = today.groups.get_mut(&open.group) else { return };
+        if group.unchecked_upload(open.looked_at).is_some() {
+            open.is_hot = true;
+            group.under_way += 1;
+        } else if group.open.len() > 1 {
+            group.wait_until = Some(now + ANSWER_MAX);
+        }
+    }
+
+    /// A look said that the data is there, or that it is not. At the deadline, what is not there
+    /// has not come.
+    pub fn answered(&mut self, period: i32, entity: u32, at: Minutes, there: bool) {
+        let key = (period, entity);
+        let Some(open) = self.open.get(&key) else { return };
+        let (opening, looked_at, group_number) = (open.opening, open.looked_at, open.group);
+        let by_chance = self.by_chance(open, at, there);
+        let tie = self.entities[entity as usize].tie;
+        let is_over = there || at >= opening.deadline - 1e-6;
+        let after_own = looked_at;
+        let mut after = looked_at;
+        let mut by = at;
+        let was_hot = open.is_hot;
+        let today = self.today.entry(period).or_default();
+        let group = today.groups.entry(group_number).or_default();
+        group.wait_until = None;
+        if was_hot {
+            group.under_way = group.under_way.saturating_sub(1);
+        }
+        let upload = group.unchecked_upload(looked_at);
+        let mut is_news = false;
+        match (there, upload) {
+            (true, Some((from, to))) => {
+                group.came += 1;
+                if tie.probability() > SPEAKS_FOR_GROUP {
+                    (after, by) = (from.max(looked_at), to.min(at));
+                }
+            }
+            (true, None) => {
+                after = group.without.map_or(looked_at, |without| without.min(at).max(looked_at));
+                group.upload = Some((after, at));
+                (group.came, group.missing, group.under_way) = (0, 0, 0);
+                is_news = true;
+            }
+            (false, Some(_)) => group.missing += 1,
+            (false, None) => {
+                if tie.probability() > SPEAKS_FOR_GROUP {
+                    group.without = Some(group.without.map_or(at, |without| without.max(at)));
+                }
+            }
+        }
+        if is_over {
+            group.open.remove(&entity);
+            today.open.remove(&entity);
+            if group.scout == Some(entity) {
+                group.scout = None;
+            }
+        }
+        if self.ingredients.peers {
+            if upload.is_some() {
+                self.entities[entity as usize].tie.learn(there, by_chance);
+            }
+            self.tell_the_day(key, (looked_at, at), there);
+            if is_news {
+                self.wake_group(period, group_number);
+            }
+        }
+        let Some(open) = self.open.get_mut(&key) else { return };
+        open.is_hot = false;
+        if !is_over {
+            open.looked_at = at;
+            return;
+        }
+        let offset = |at: Minutes| (at - opening.opens_at) as f32;
+        let seen = Seen {
+            period,
+            weekday: opening.day.weekday,
+            opening: (opening.opens_at - opening.reference) as f32,
+            after: offset(after),
+            by: if there { offset(by) } else { f32::INFINITY },
+            own_after: offset(after_own),
+        };
+        self.learn(key, seen);
+        self.forget(key);
+    }
+
+    /// An open cell is no longer looked for, and nothing is learned from it.
+    pub fn close(&mut self, key: (i32, u32)) {
+        if let Some(open) = self.open.get(&key)
+            && let Some(today) = self.today.get_mut(&key.0)
+        {
+            today.open.remove(&key.1);
+            if let Some(group) = today.groups.get_mut(&open.group) {
+                group.open.remove(&key.1);
+                if group.scout == Some(key.1) {
+                    group.scout = None;
+                }
+            }
+            self.forget(key);
+        }
+    }
+
+    /// Cells (period, entity) whose next look may have become earlier by what others showed.
+    pub fn woken(&mut self) -> Vec<(i32, u32)> {
+        std::mem::take(&mut self.woken)
+    }
+
+    /// Fits the models to what was seen and chooses one of them; bounded in time. The former choice
+    /// stays if there is too little to learn from.
+    pub fn train(&mut self, now: Minutes) {
+        let version = self.trained.as_ref().map_or(1, |trained| trained.version + 1);
+        if let Some(trained) = self.examples.train(version, now) {
+            self.trained = Some(trained);
+        }
+    }
+
+    /// How many finished cells there are to learn from since the start.
+    pub fn examples(&self) -> u64 {
+        self.examples.added()
+    }
+
+    /// The training in use.
+    pub fn trained(&self) -> Option<&Trained> {
+        self.trained.as_ref()
+    }
+
+    /// The distribution of an open cell as it was at its opening.
+    pub fn distribution(&self, period: i32, entity: u32) -> Option<&Distribution> {
+        self.open.get(&(period, entity)).map(|open| &open.distribution)
+    }
+
+    /// How late an open cell is.
+    pub fn lateness(&self, period: i32, entity: u32, now: Minutes) -> Option<Lateness> {
+        let open = self.open.get(&(period, entity))?;
+        let came = open.distribution.by(now - open.opening.opens_at);
+        let ever = (1.0 - open.distribution.never()).max(1e-6);
+        Some(match came / ever {
+            share if share >= 0.99 => Lateness::Overdue,
+            share if share >= 0.9 => Lateness::LateWatch,
+            share if share >= 0.5 => Lateness::LateUsual,
+            _ => Lateness::OnTime,
+        })
+    }
+
+    /// What was seen of an entity.
+    pub fn history(&self, entity: u32) -> Option<&History> {
+        self.entities.get(entity as usize).map(|entity| &entity.history)
+    }
+
+    /// The weights of an entity's experts.
+    pub fn weights(&self, entity: u32) -> Option<&Weights> {
+        self.entities.get(entity as usize).map(|entity| &entity.weights)
+    }
+
+    /// The group an entity comes with, how strongly it is tied to it, and how many it has.
+    pub fn group(&self, entity: u32) -> Option<(u32, f64, u32)> {
+        let entity = self.entities.get(entity as usize)?;
+        let size = self.group_sizes.get(&entity.group).copied().unwrap_or(1);
+        Some((entity.group, entity.tie.probability(), size))
+    }
+
+    /// How strongly an entity follows a day that is late for all: 0 to 1.
+    pub fn strength(&self, entity: u32) -> Option<f64> {
+        self.entities.get(entity as usize).map(|entity| entity.strength.mean())
+    }
+
+    /// A finished period that was seen by somebody else or earlier, such as one read from the
+    /// ledger. Periods of an entity must come in order.
+    pub fn remember(&mut self, entity: u32, seen: Seen) {
+        let at = entity as usize;
+        if self.entities.len() <= at {
+            self.entities.resize_with(at + 1, Entity::default);
+        }
+        if seen.came() {
+            self.pooled.add(f64::from(seen.after), f64::from(seen.by));
+        }
+        self.entities[at].history.push(seen);
+    }
+
+    /// Keeps what was learned; `names` are the entities by number.
+    pub fn save(&self, names: &[String]) -> Vec<u8> {
+        let entities = names
+            .iter()
+            .zip(&self.entities)
+            .filter(|(_, entity)| !entity.history.is_empty())
+            .map(|(name, entity)| (name.clone(), entity.clone()))
+            .collect();
+        let saved = Saved {
+            entities,
+            pooled: self.pooled.clone(),
+            weights: self.weights,
+            group_sizes: self.group_sizes.clone(),
+            group_next: self.group_next,
+            periods: self.periods,
+            latest_period: self.latest_period,
+            trained: self.trained.clone(),
+        };
+        postcard::to_stdvec(&saved).unwrap_or_default()
+    }
+
+    /// Takes up what was saved; entities that `names` no longer has are forgotten. `false`: it was
+    /// not readable, and nothing was taken up.
+    pub fn restore(&mut self, saved: &[u8], names: &[String]) -> bool {
+        let Ok(saved) = postcard::from_bytes::<Saved>(saved) else { return false };
+        let known: BTreeMap<String, Entity> = saved.entities.into_iter().collect();
+        self.entities =
+            names.iter().map(|name| known.get(name).cloned().unwrap_or_default()).collect();
+        self.pooled = saved.pooled;
+        self.weights = saved.weights;
+        self.group_sizes = saved.group_sizes;
+        self.group_next = saved.group_next;
+        self.periods = saved.periods;
+        self.latest_period = saved.latest_period;
+        self.trained = saved.trained;
+        true
+    }
+
+    /// What is believed of an open cell now.
+    fn outlook(&self, open: &Open, now: Minutes) -> Outlook {
+        let opening = &open.opening;
+        let known = &self.entities[opening.entity as usize];
+        let distribution = &open.distribution;
+        let count = distribution.masses().len();
+        let delay_price = self.prices.delay_per_minute;
+        let mut outlook = Outlook {
+            ends: None,
+            masses: vec![0.0; count],
+            delay_prices: vec![delay_price; count],
+            there_now: 0.0,
+            never: 0.0,
+            nothing_until: open.looked_at - opening.opens_at,
+            reason: Reason::Usual,
+            wait_until: None,
+        };
+        let own = open.looked_at - opening.opens_at;
+        if !self.ingredients.peers {
+            let usual = [1.0; PARTS];
+            outlook.add(distribution, &usual, own, 1.0);
+            return outlook;
+        }
+        let today = &self.today[&opening.period];
+        let tilt = known.strength.tilt(&self.lateness_without(today, open));
+        let group = &today.groups[&open.group];
+        if group.unchecked_upload(open.looked_at).is_some() {
+            if group.under_way > 1 + 2 * group.came {
+                outlook.wait_until = Some(now + TURN);
+                return outlook;
+            }
+            let with_upload = group.came_with_upload(known.tie);
+            outlook.there_now = with_upload;
+            outlook.add(distribution, &tilt, own, 1.0 - with_upload);
+            outlook.reason = Reason::Upload { came: group.came, missing: group.missing };
+            return outlook;
+        }
+        let tie = known.tie.probability();
+        if tie > SPEAKS_FOR_GROUP && group.wait_until.is_some_and(|until| until > now) {
+            outlook.wait_until = group.wait_until;
+            return outlook;
+        }
+        let without = group.without.map_or(own, |at| at.min(now) - opening.opens_at).max(own);
+        outlook.add(distribution, &tilt, own, 1.0 - tie);
+        let apart = outlook.masses.clone();
+        outlook.add(distribution, &tilt, without, tie);
+        outlook.nothing_until = without;
+        if group.scout == Some(opening.entity) {
+            let others = group.open.len().saturating_sub(1) as f64;
+            for at in 0..count {
+                let tied = outlook.masses[at] - apart[at];
+                if outlook.masses[at] > 0.0 {
+                    outlook.delay_prices[at] *= 1.0 + others * tie * tied / outlook.masses[at];
+                }
+            }
+            if others > 0.0 {
+                outlook.reason = Reason::Scout { waiting: others as u32 };
+                outlook.refine(distribution.ends(), (1.0 + others).sqrt() / 2.0);
+            }
+        }
+        outlook
+    }
+
+    fn lateness_without(&self, today: &Today, open: &Open) -> Belief {
+        today.day.without(&open.evidence)
+    }
+
+    /// The probability of an answer for an entity that comes apart from its group.
+    fn by_chance(&self, open: &Open, at: Minutes, there: bool) -> f64 {
+        let by = |at: Minutes| open.distribution.by(at - open.opening.opens_at);
+        let gone = by(open.looked_at);
+        let came = ((by(at) - gone) / (1.0 - gone).max(1e-9)).clamp(0.001, 0.999);
+        if there { came } else { 1.0 - came }
+    }
+
+    /// An answer says something of how late the day is.
+    fn tell_the_day(&mut self, key: (i32, u32), (after, at): (Minutes, Minutes), there: bool) {
+        let Some(open) = self.open.get_mut(&key) else { return };
+        let Some(today) = self.today.get_mut(&key.0) else { return };
+        let known = &mut self.entities[key.1 as usize];
+        let place = |at: Minutes| open.distribution.by(at - open.opening.opens_at);
+        let from = if there { place(after) } else { place(at) };
+        let to = if there { place(at).max(from + 1e-4) } else { 1.0 };
+        if there {
+            known.strength.learn(&today.day.without(&open.evidence), from, to);
+        }
+        // Those that come in one piece have one voice.
+        let voices = f64::from(self.group_sizes.get(&open.group).copied().unwrap_or(1)).powf(0.7);
+        let evidence = known.strength.evidence(from, to.max(from + 1e-4)).weakened(voices);
+        today.day.replace(&open.evidence, &evidence);
+        open.evidence = evidence;
+        let lateness = today.day.without(&Evidence::default()).mean();
+        if lateness < today.told - DAY_NEWS {
+            self.woken.extend(today.open.iter().map(|entity| (key.0, *entity)));
+            today.told = lateness;
+        } else if lateness > today.told {
+            today.told = lateness;
+        }
+    }
+
+    fn wake_group(&mut self, period: i32, group: u32) {
+        if let Some(group) = self.today.get(&period).and_then(|today| today.groups.get(&group)) {
+            self.woken.extend(group.open.iter().map(|entity| (period, *entity)));
+        }
+    }
+
+    /// Sees to it that a group has a scout: one that is tied to it and was looked at since its
+    /// last upload.
+    fn choose_scout(&mut self, period: i32, group: u32) {
+        const TRIED: usize = 16;
+        let Some(group) =
+            self.today.get_mut(&period).and_then(|today| today.groups.get_mut(&group))
+        else {
+            return;
+        };
+        if group.scout.is_some() || group.open.len() < 2 {
+            return;
+        }
+        let candidates = group.open.iter().copied().filter(|entity| {
+            self.open
+                .get(&(period, *entity))
+                .is_some_and(|open| group.unchecked_upload(open.looked_at).is_none())
+        });
+        let tie = |entity: &u32| self.entities[*entity as usize].tie.probability();
+        let best = candidates.take(TRIED).max_by(|a, b| tie(a).total_cmp(&tie(b)));
+        if let Some(best) = best.filter(|best| tie(best) > SPEAKS_FOR_GROUP / 2.0) {
+            group.scout = Some(best);
+            self.woken.push((period, best));
+        }
+    }
+
+    /// A finished cell goes into what is known of its entity and of the source.
+    fn learn(&mut self, key: (i32, u32), seen: Seen) {
+        let Some(open) = self.open.get_mut(&key) else { return };
+        let opening = open.opening;
+        let (after, by) = (f64::from(seen.after), f64::from(seen.by));
+        if let Some(features) = open.features.take() {
+            let ends = open.distribution.ends().to_vec();
+            self.examples.add(Example { features: *features, ends, after, by });
+        }
+        let span = (opening.deadline - opening.opens_at).max(1.0);
+        let estimates = self.estimates(key.1, opening.day.weekday, span);
+        let likelihoods = estimates.likelihoods(after, by);
+        let usable = Usable { weekday: self.ingredients.weekday, drift: self.ingredients.drift };
+        let known = &mut self.entities[key.1 as usize];
+        known.weights.learn(&likelihoods, &self.weights, usable);
+        self.weights.follow(&known.weights, 0.002);
+        known.history.push(seen);
+        if seen.came() {
+            self.pooled.add(after, by);
+        }
+    }
+
+    fn forget(&mut self, key: (i32, u32)) {
+        self.open.remove(&key);
+        if self.today.get(&key.0).is_some_and(|today| today.open.is_empty())
+            && key.0 < self.latest_period
+        {
+            self.today.remove(&key.0);
+        }
+    }
+
+    fn find_groups(&mut self) {
+        let histories: Vec<&History> = self.entities.iter().map(|entity| &entity.history).collect();
+        let found = companions::find(&histories);
+        let base = self.group_next;
+        self.group_sizes.clear();
+        for (number, size) in found.sizes.iter().enumerate() {
+            self.group_sizes.insert(base + number as u32, *size);
+        }
+        for (entity, group) in self.entities.iter_mut().zip(found.group_of) {
+            entity.group = base + group;
+        }
+        self.group_next = base.wrapping_add(found.sizes.len() as u32);
+    }
+}
+
+/// What is believed of a cell.
+struct Outlook {
+    /// Ends of finer spans than the distribution's, if the group pays for them.
+    ends: Option<Vec<f32>>,
+    masses: Vec<f64>,
+    delay_prices: Vec<f64>,
+    there_now: f64,
+    never: f64,
+    /// Minutes after opening.
+    nothing_until: Minutes,
+    reason: Reason,
+    wait_until: Option<Minutes>,
+}
+
+impl Outlook {
+    /// Cuts spans into up to so many parts, none shorter than [`PART_MIN`].
+    fn refine(&mut self, ends: &[f32], parts: f64) {
+        let parts = parts.min(PARTS_MAX);
+        let (mut finer, mut masses, mut prices) = (Vec::new(), Vec::new(), Vec::new());
+        let mut begin = 0.0;
+        for (at, end) in ends.iter().enumerate() {
+            // The mass of a span lies after the last look without data.
+            let from = (self.nothing_until as f32).clamp(begin, *end);
+            if from > begin {
+                finer.push(from);
+                masses.push(0.0);
+                prices.push(self.delay_prices[at]);
+            }
+            let parts = parts.min(f64::from(end - from) / PART_MIN).max(1.0) as usize;
+            for part in (1..=parts).filter(|_| *end > from) {
+                finer.push(from + (end - from) * part as f32 / parts as f32);
+                masses.push(self.masses[at] / parts as f64);
+                prices.push(self.delay_prices[at]);
+            }
+            begin = *end;
+        }
+        (self.ends, self.masses, self.delay_prices) = (Some(finer), masses, prices);
+    }
+
+    /// Adds a distribution, tilted, given that nothing was there at `looked_at` (minutes after
+    /// opening).
+    fn add(
+        &mut self,
+        distribution: &Distribution,
+        tilt: &[f64; PARTS],
+        looked_at: Minutes,
+        weight: f64,
+    ) {
+        if weight <= 0.0 {
+            return;
+        }
+        let part = |place: f64| ((place * PARTS as f64) as usize).min(PARTS - 1);
+        let count = distribution.masses().len();
+        let mut place = 0.0;
+        let mut begin = 0.0;
+        let mut left = Vec::with_capacity(count);
+        let mut sum = 0.0;
+        for (end, mass) in distribution.ends().iter().zip(distribution.masses()) {
+            let (end, mass) = (f64::from(*end), f64::from(*mass));
+            let ahead = ((end - looked_at) / (end - begin).max(1e-9)).clamp(0.0, 1.0);
+            let tilted = mass * ahead * tilt[part(place + mass / 2.0)];
+            left.push(tilted);
+            sum += tilted;
+            place += mass;
+            begin = end;
+        }
+        let from = part(place);
+        let tilt_of_never = tilt[from..].iter().sum::<f64>() / (PARTS - from) as f64;
+        let never = distribution.never() * tilt_of_never;
+        let scale = weight / (sum + never).max(1e-12);
+        for (to, mass) in self.masses.iter_mut().zip(left) {
+            *to += mass * scale;
+        }
+        self.never += never * scale;
+    }
+}
