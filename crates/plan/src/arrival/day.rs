@@ -95,7 +95,7 @@ impl Strength {
                 .enumerate()
                 .map(|(at, belief)| f64::from(*belief) * between(at, level, from, to))
                 .sum();
-            probability.max(1e-5).ln() as f32
+            (probability.max(1e-5).ln() * THOUSANDTHS) as i16
         }))
     }
 
@@ -118,14 +118,16 @@ impl Strength {
     }
 }
 
-/// What one entity's looks say of the day, by level.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Evidence([f32; LEVELS]);
+/// What one entity's looks say of the day: the logarithm of a probability by level, in thousandths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Evidence([i16; LEVELS]);
+
+const THOUSANDTHS: f64 = 1000.0;
 
 impl Evidence {
     /// The same with less weight, for one of many that speak with one voice.
     pub fn weakened(mut self, by: f64) -> Self {
-        self.0.iter_mut().for_each(|evidence| *evidence /= by as f32);
+        self.0.iter_mut().for_each(|evidence| *evidence = (f64::from(*evidence) / by) as i16);
         self
     }
 }
@@ -150,13 +152,14 @@ impl Day {
     /// An entity's evidence takes the place of its earlier evidence.
     pub fn replace(&mut self, earlier: &Evidence, by: &Evidence) {
         for level in 0..LEVELS {
-            self.0[level] += f64::from(by.0[level]) - f64::from(earlier.0[level]);
+            self.0[level] += f64::from(by.0[level] - earlier.0[level]) / THOUSANDTHS;
         }
     }
 
     /// How late the day is, without what one entity has said itself.
     pub fn without(&self, own: &Evidence) -> Belief {
-        let logs: [f64; LEVELS] = std::array::from_fn(|at| self.0[at] - f64::from(own.0[at]));
+        let logs: [f64; LEVELS] =
+            std::array::from_fn(|at| self.0[at] - f64::from(own.0[at]) / THOUSANDTHS);
         let highest = logs.iter().copied().fold(f64::MIN, f64::max);
         let mut belief: [f64; LEVELS] =
             std::array::from_fn(|at| COPULA.prior[at] * (logs[at] - highest).exp());

@@ -1,24 +1,26 @@
 //! When a cell's data comes: a step distribution on few points.
 
 use super::Minutes;
-use serde::{Deserialize, Serialize};
 
 /// The most points of a distribution.
-pub const POINTS_MAX: usize = 48;
+pub const POINTS_MAX: usize = 44;
 
 /// The probability that data comes in each of a row of spans after a cell's opening, or never.
 ///
 /// Within a span it is spread evenly. The last span ends at the deadline; what comes later has not
-/// come.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// come. Packed, since there is one for each open cell: times to 1/65,535 of the time from opening
+/// to deadline, probabilities to as much.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Distribution {
-    /// Ends of the spans, ascending, minutes after opening; the first span begins at 0.
-    ends: Box<[f32]>,
-    /// Probability in each span.
-    masses: Box<[f32]>,
+    /// From opening to deadline, minutes.
+    span: f32,
     /// Probability that it does not come before the deadline.
     never: f32,
+    /// Where each span ends, as a share of `span`, and its probability.
+    points: Box<[(u16, u16)]>,
 }
+
+const UNITS: f64 = u16::MAX as f64;
 
 impl Distribution {
     /// Compresses evenly spaced `masses` (any positive scale) of width `step` minutes: a span ends
@@ -31,44 +33,57 @@ impl Distribution {
         // A span costs one point; those that end for their length alone leave room for the others.
         let gap = (60.0_f64).max(span / (POINTS_MAX as f64 * 0.4));
         let enough = 1.0 / (POINTS_MAX as f64 * 0.55);
-        let (mut ends, mut kept) = (Vec::new(), Vec::new());
+        let mut points = Vec::with_capacity(POINTS_MAX);
         let (mut gathered, mut begun) = (0.0, 0.0);
         for (at, mass) in masses.iter().enumerate() {
             gathered += mass / total;
             let end = ((at + 1) as f64 * step).min(span);
             let is_last = at + 1 == masses.len();
             if is_last || gathered >= enough || end - begun >= gap {
-                ends.push(end as f32);
-                kept.push(gathered as f32);
+                let end_units = if is_last { u16::MAX } else { (end / span * UNITS) as u16 };
+                points.push((end_units, units(gathered)));
                 (gathered, begun) = (0.0, end);
             }
         }
-        Self { ends: ends.into(), masses: kept.into(), never: (never / total) as f32 }
+        Self { span: span as f32, never: (never / total) as f32, points: points.into() }
     }
 
     /// The same spans with other probabilities, from the hazard of each span: the probability that
     /// data comes in it if it has not come before.
     pub fn with_hazards(&self, hazards: impl Iterator<Item = f64>) -> Self {
         let mut alive = 1.0;
-        let masses = hazards
-            .take(self.ends.len())
-            .map(|hazard| {
+        let points = self
+            .points
+            .iter()
+            .zip(hazards)
+            .map(|((end, _), hazard)| {
                 let mass = alive * hazard;
                 alive -= mass;
-                mass as f32
+                (*end, units(mass))
             })
             .collect();
-        Self { ends: self.ends.clone(), masses, never: alive as f32 }
+        Self { span: self.span, never: alive as f32, points }
     }
 
-    /// Ends of the spans, minutes after opening.
-    pub fn ends(&self) -> &[f32] {
-        &self.ends
+    /// Ends of the spans, ascending, minutes after opening; the first span begins at 0.
+    pub fn ends(&self) -> impl Iterator<Item = f64> {
+        let unit = f64::from(self.span) / UNITS;
+        self.points.iter().map(move |(end, _)| f64::from(*end) * unit)
     }
 
     /// Probability in each span.
-    pub fn masses(&self) -> &[f32] {
-        &self.masses
+    pub fn masses(&self) -> impl Iterator<Item = f64> {
+        self.points.iter().map(|(_, mass)| f64::from(*mass) / UNITS)
+    }
+
+    /// How many spans there are.
+    pub fn len(&self) -> usize {
+        self.points.len()
+    }
+
+    /// Whether there is no span.
+    pub fn is_empty(&self) -> bool {
+        self.points.is_empty()
     }
 
     /// Probability that it does not come before the deadline.
@@ -79,13 +94,11 @@ impl Distribution {
     /// Probability that it came by so many minutes after opening.
     pub fn by(&self, at: Minutes) -> f64 {
         let (mut sum, mut begin) = (0.0, 0.0);
-        for (end, mass) in self.ends.iter().zip(&*self.masses) {
-            let (end, mass) = (f64::from(*end), f64::from(*mass));
-            if at >= end {
-                sum += mass;
-            } else {
+        for (end, mass) in self.ends().zip(self.masses()) {
+            if at < end {
                 return sum + mass * ((at - begin) / (end - begin)).max(0.0);
             }
+            sum += mass;
             begin = end;
         }
         sum
@@ -94,21 +107,17 @@ impl Distribution {
     /// The time by which it came with this probability; `None` if it does not come so often.
     pub fn quantile(&self, probability: f64) -> Option<Minutes> {
         let (mut sum, mut begin) = (0.0, 0.0);
-        for (end, mass) in self.ends.iter().zip(&*self.masses) {
-            let (end, mass) = (f64::from(*end), f64::from(*mass));
+        for (end, mass) in self.ends().zip(self.masses()) {
             if sum + mass >= probability && mass > 0.0 {
-                return Some(begin + (end - begin) * (probability - sum) / mass);
+                return Some(begin + (end - begin) * ((probability - sum) / mass).max(0.0));
             }
             sum += mass;
             begin = end;
         }
         None
     }
+}
 
-    /// Probability of what a period showed: that it came after `after` and by `by` (minutes after
-    /// opening), or, with an infinite `by`, that it did not come after `after`.
-    pub fn likelihood(&self, after: Minutes, by: Minutes) -> f64 {
-        let seen = if by.is_finite() { self.by(by) - self.by(after) } else { self.never() };
-        seen.max(1e-6)
-    }
+fn units(probability: f64) -> u16 {
+    (probability * UNITS).round().clamp(0.0, UNITS) as u16
 }

@@ -187,7 +187,7 @@ pub struct Estimates {
 impl Estimates {
     /// What the experts expect.
     pub fn new(question: &Question<'_>) -> Self {
-        let step = (question.span / 288.0).max(5.0).min(question.span.max(1.0));
+        let step = (question.span / 288.0).max((question.span / 48.0).min(5.0));
         let count = (question.span / step).ceil().max(1.0) as usize;
         let mut prior = vec![ANYWHERE / count as f64; count];
         if let Some(pooled) = question.pooled {

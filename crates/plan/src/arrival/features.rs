@@ -53,18 +53,17 @@ impl Features {
         day: CalendarDay,
         period: i32,
     ) -> Self {
-        let base_odds = log_odds(base.masses().iter().map(|mass| f64::from(*mass)));
+        let base_odds = log_odds(base.masses());
         let memories: [Vec<f32>; MEMORIES] = std::array::from_fn(|memory| {
             estimates.memory(memory).map_or_else(
                 || base_odds.clone(),
                 |(masses, _)| log_odds(gather(masses, estimates.step, base.ends()).into_iter()),
             )
         });
-        let span = base.ends().last().copied().unwrap_or(1.0).max(1.0);
+        let span = base.ends().last().unwrap_or(1.0).max(1.0);
         let constant = constant(history, day, period);
         let rows = base
             .ends()
-            .iter()
             .enumerate()
             .map(|(at, end)| {
                 let mut row = [0.0; FEATURES];
@@ -72,7 +71,7 @@ impl Features {
                 for (memory, odds) in memories.iter().enumerate() {
                     row[1 + memory] = (odds[at] - base_odds[at]).clamp(-3.0, 3.0);
                 }
-                row[1 + MEMORIES] = end / span - 0.5;
+                row[1 + MEMORIES] = (end / span - 0.5) as f32;
                 row[2 + MEMORIES..].copy_from_slice(&constant);
                 row
             })
@@ -101,11 +100,11 @@ fn constant(history: &History, day: CalendarDay, period: i32) -> [f32; 7] {
 }
 
 /// Mass by equal steps to mass by span.
-fn gather(masses: &[f64], step: Minutes, ends: &[f32]) -> Vec<f64> {
-    let mut sums = Vec::with_capacity(ends.len());
+fn gather(masses: &[f64], step: Minutes, ends: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut sums = Vec::new();
     let mut from = 0;
     for end in ends {
-        let to = ((f64::from(*end) / step).round() as usize).clamp(from, masses.len());
+        let to = ((end / step).round() as usize).clamp(from, masses.len());
         sums.push(masses[from..to].iter().sum());
         from = to;
     }

@@ -18,7 +18,7 @@ pub struct Example {
     /// One row a span.
     pub features: Features,
     /// Ends of the spans, minutes after opening.
-    pub ends: Vec<f32>,
+    pub ends: Vec<f64>,
     /// It came after this and by `by`, minutes after opening.
     pub after: Minutes,
     /// Infinite: it did not come.
@@ -32,7 +32,7 @@ impl Example {
         self.ends
             .iter()
             .map(|end| {
-                let end = f64::from(*end);
+                let end = *end;
                 let inside = (self.by.min(end) - self.after.max(begin)).max(0.0);
                 let share = if self.by.is_finite() { inside / (end - begin) } else { 0.0 };
                 begin = end;

@@ -32,10 +32,11 @@ impl Seen {
     }
 }
 
-/// A period in sixteen bytes: whole minutes, up to 45 days; [`NEVER`] for what did not come.
+/// A period in twelve bytes: whole minutes, up to 45 days; [`NEVER`] for what did not come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Packed {
-    period: i32,
+    /// After [`History::first`].
+    period: u16,
     opening: i16,
     after: u16,
     by: u16,
@@ -46,11 +47,11 @@ struct Packed {
 const NEVER: u16 = u16::MAX;
 
 impl Packed {
-    fn of(seen: &Seen) -> Self {
+    fn of(seen: &Seen, first: i32) -> Self {
         let minutes = |minutes: f32| (minutes.max(0.0) as u16).min(NEVER - 1);
         let by = if seen.came() { minutes(seen.by.ceil()) } else { NEVER };
         Self {
-            period: seen.period,
+            period: (seen.period - first) as u16,
             opening: seen.opening as i16,
             after: minutes(seen.after).min(by),
             by,
@@ -59,9 +60,9 @@ impl Packed {
         }
     }
 
-    fn seen(self) -> Seen {
+    fn seen(self, first: i32) -> Seen {
         Seen {
-            period: self.period,
+            period: first + i32::from(self.period),
             weekday: self.weekday,
             opening: f32::from(self.opening),
             after: f32::from(self.after),
@@ -76,26 +77,64 @@ impl Packed {
 pub struct History {
     /// The oldest first.
     seen: Vec<Packed>,
+    /// The period that the others are counted from.
+    first: i32,
     /// How many periods were ever seen.
     count: u32,
 }
 
 impl History {
-    /// Adds the latest period; the oldest makes room.
+    /// Adds a period; the oldest makes room. Cells of one entity may end in another order than they
+    /// opened. What is so much later that nothing before it matters, or so much earlier, begins anew.
     pub fn push(&mut self, seen: Seen) {
         if self.seen.len() == PERIODS_MAX {
             self.seen.remove(0);
         }
+        self.rebase(seen.period);
         if self.seen.len() == self.seen.capacity() {
             self.seen.reserve_exact(8);
         }
-        self.seen.push(Packed::of(&seen));
+        let packed = Packed::of(&seen, self.first);
+        let at = self.seen.partition_point(|before| before.period <= packed.period);
+        self.seen.insert(at, packed);
         self.count = self.count.saturating_add(1);
+    }
+
+    /// Sees to it that a period can be counted from the first.
+    fn rebase(&mut self, period: i32) {
+        let first =
+            self.seen.first().map_or(period, |oldest| self.first + i32::from(oldest.period));
+        let first = first.min(period);
+        let latest = self.seen.last().map_or(period, |last| self.first + i32::from(last.period));
+        if latest.max(period).saturating_sub(first) > i32::from(u16::MAX) {
+            self.seen.clear();
+            self.first = period;
+            return;
+        }
+        let by = self.first - first;
+        for seen in &mut self.seen {
+            seen.period = (i32::from(seen.period) + by) as u16;
+        }
+        self.first = first;
     }
 
     /// The periods kept, the latest first.
     pub fn latest(&self) -> impl Iterator<Item = Seen> {
-        self.seen.iter().rev().map(|packed| packed.seen())
+        self.seen.iter().rev().map(|packed| packed.seen(self.first))
+    }
+
+    /// One of the latest periods, from 1, and what was known before it.
+    ///
+    /// # Panics
+    /// When it does not reach back so far.
+    pub(crate) fn split(&self, back: usize) -> (Self, Seen) {
+        let at = self.seen.len() - back;
+        let before = Self {
+            seen: self.seen[..at].to_vec(),
+            first: self.first,
+            count: self.count.saturating_sub(back as u32),
+        };
+        (before, self.seen[at].seen(self.first))
     }
 
     /// How many periods are kept.

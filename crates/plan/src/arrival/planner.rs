@@ -134,6 +134,8 @@ struct Entity {
     tie: Tie,
     strength: Strength,
     group: u32,
+    /// From opening to deadline of its latest cell, minutes.
+    span: f32,
 }
 
 /// A cell that is looked for.
@@ -171,7 +173,7 @@ pub struct Planner {
     group_next: u32,
     periods: u32,
     latest_period: i32,
-    open: BTreeMap<(i32, u32), Open>,
+    open: BTreeMap<(i32, u32), Box<Open>>,
     today: BTreeMap<i32, Today>,
     examples: Examples,
     trained: Option<Trained>,
@@ -257,7 +259,7 @@ impl Planner {
             hazards.map_or_else(|| base.clone(), |hazards| base.with_hazards(hazards.into_iter()));
         let group = known.group;
         let features = features.filter(|_| is_example).map(Box::new);
-        let open = Open {
+        let open = Box::new(Open {
             opening,
             distribution,
             group,
@@ -265,7 +267,7 @@ impl Planner {
             evidence: Evidence::default(),
             features,
             is_hot: false,
-        };
+        });
         let today = self.today.entry(opening.period).or_default();
         today.open.insert(opening.entity);
         today.groups.entry(group).or_default().open.insert(opening.entity);
@@ -284,13 +286,21 @@ impl Planner {
     }
 
     fn estimates(&self, entity: u32, weekday: u8, span: Minutes) -> Estimates {
+        self.estimates_of(&self.entities[entity as usize].history, weekday, span)
+    }
+
+    fn estimates_of(&self, history: &History, weekday: u8, span: Minutes) -> Estimates {
         Estimates::new(&Question {
-            history: &self.entities[entity as usize].history,
+            history,
             pooled: self.ingredients.pooling.then_some(&self.pooled),
             weekday,
             span,
-            usable: Usable { weekday: self.ingredients.weekday, drift: self.ingredients.drift },
+            usable: self.usable(),
         })
+    }
+
+    fn usable(&self) -> Usable {
+        Usable { weekday: self.ingredients.weekday, drift: self.ingredients.drift }
     }
 
     /// When to look at an open cell next: `now` or later; `None`: it is not open.
@@ -312,7 +322,7 @@ impl Planner {
         }
         let opens_at = open.opening.opens_at;
         let look = schedule::next_look(&schedule::Question {
-            ends: outlook.ends.as_deref().unwrap_or(open.distribution.ends()),
+            ends: &outlook.ends,
             masses: &outlook.masses,
             delay_prices: &outlook.delay_prices,
             there_now: outlook.there_now,
@@ -497,17 +507,67 @@ impl Planner {
         self.entities.get(entity as usize).map(|entity| entity.strength.mean())
     }
 
-    /// A finished period that was seen by somebody else or earlier, such as one read from the
-    /// ledger. Periods of an entity must come in order.
-    pub fn remember(&mut self, entity: u32, seen: Seen) {
-        let at = entity as usize;
+    /// A finished period that was seen earlier, such as one read from the ledger: the data came
+    /// after `after` and by `by`, in minutes since 1970; `None`: it did not come. Periods of an
+    /// entity must come in order. [`Planner::train_on_memory`] learns from it.
+    pub fn remember(&mut self, opening: &Opening, after: Minutes, by: Option<Minutes>) {
+        let at = opening.entity as usize;
         if self.entities.len() <= at {
             self.entities.resize_with(at + 1, Entity::default);
         }
+        self.latest_period = self.latest_period.max(opening.period);
+        let offset = |at: Minutes| (at - opening.opens_at).max(0.0) as f32;
+        let seen = Seen {
+            period: opening.period,
+            weekday: opening.day.weekday,
+            opening: (opening.opens_at - opening.reference) as f32,
+            after: offset(after),
+            by: by.map_or(f32::INFINITY, offset),
+            own_after: offset(after),
+        };
         if seen.came() {
             self.pooled.add(f64::from(seen.after), f64::from(seen.by));
         }
-        self.entities[at].history.push(seen);
+        let entity = &mut self.entities[at];
+        entity.span = (opening.deadline - opening.opens_at).max(1.0) as f32;
+        entity.history.push(seen);
+    }
+
+    /// Learns from all that is remembered: weighs the experts, finds groups, fits and chooses
+    /// models. Bounded by a few periods an entity and the number of examples.
+    pub fn train_on_memory(&mut self, now: Minutes) {
+        const REPLAYED: usize = 4;
+        let usable = self.usable();
+        let every = (self.entities.len() * REPLAYED).div_ceil(choice::EXAMPLES_MAX).max(1);
+        let mut replayed = 0;
+        for at in 0..self.entities.len() {
+            let entity = &self.entities[at];
+            let span = f64::from(entity.span);
+            for back in (1..=REPLAYED.min(entity.history.len().saturating_sub(1))).rev() {
+                let (before, seen) = self.entities[at].history.split(back);
+                let estimates = self.estimates_of(&before, seen.weekday, span);
+                let (after, by) = (f64::from(seen.after), f64::from(seen.by));
+                let likelihoods = estimates.likelihoods(after, by);
+                replayed += 1;
+                if replayed % every == 0 {
+                    let (masses, never) = estimates.mixed(&self.entities[at].weights);
+                    let base = Distribution::compress(&masses, never, estimates.step, span);
+                    let day =
+                        CalendarDay { weekday: seen.weekday, of_month: 15, left_in_month: 15 };
+                    let features = Features::new(&base, &estimates, &before, day, seen.period);
+                    self.examples.add(Example { features, ends: base.ends().collect(), after, by });
+                }
+                let known = &mut self.entities[at];
+                known.weights.learn(&likelihoods, &self.weights, usable);
+                self.weights.follow(&known.weights, 0.002);
+            }
+        }
+        if self.ingredients.peers {
+            self.find_groups();
+        }
+        if self.ingredients.models {
+            self.train(now);
+        }
     }
 
     /// Keeps what was learned; `names` are the entities by number.
@@ -553,10 +613,10 @@ impl Planner {
         let opening = &open.opening;
         let known = &self.entities[opening.entity as usize];
         let distribution = &open.distribution;
-        let count = distribution.masses().len();
+        let count = distribution.len();
         let delay_price = self.prices.delay_per_minute;
         let mut outlook = Outlook {
-            ends: None,
+            ends: distribution.ends().collect(),
             masses: vec![0.0; count],
             delay_prices: vec![delay_price; count],
             there_now: 0.0,
@@ -605,7 +665,7 @@ impl Planner {
             }
             if others > 0.0 {
                 outlook.reason = Reason::Scout { waiting: others as u32 };
-                outlook.refine(distribution.ends(), (1.0 + others).sqrt() / 2.0);
+                outlook.refine((1.0 + others).sqrt() / 2.0);
             }
         }
         outlook
@@ -685,7 +745,7 @@ impl Planner {
         let opening = open.opening;
         let (after, by) = (f64::from(seen.after), f64::from(seen.by));
         if let Some(features) = open.features.take() {
-            let ends = open.distribution.ends().to_vec();
+            let ends = open.distribution.ends().collect();
             self.examples.add(Example { features: *features, ends, after, by });
         }
         let span = (opening.deadline - opening.opens_at).max(1.0);
@@ -696,6 +756,7 @@ impl Planner {
         known.weights.learn(&likelihoods, &self.weights, usable);
         self.weights.follow(&known.weights, 0.002);
         known.history.push(seen);
+        known.span = span as f32;
         if seen.came() {
             self.pooled.add(after, by);
         }
@@ -727,8 +788,8 @@ impl Planner {
 
 /// What is believed of a cell.
 struct Outlook {
-    /// Ends of finer spans than the distribution's, if the group pays for them.
-    ends: Option<Vec<f32>>,
+    /// Ends of the distribution's spans, or of finer ones if the group pays for them.
+    ends: Vec<f64>,
     masses: Vec<f64>,
     delay_prices: Vec<f64>,
     there_now: f64,
@@ -741,27 +802,27 @@ struct Outlook {
 
 impl Outlook {
     /// Cuts spans into up to so many parts, none shorter than [`PART_MIN`].
-    fn refine(&mut self, ends: &[f32], parts: f64) {
+    fn refine(&mut self, parts: f64) {
         let parts = parts.min(PARTS_MAX);
         let (mut finer, mut masses, mut prices) = (Vec::new(), Vec::new(), Vec::new());
         let mut begin = 0.0;
-        for (at, end) in ends.iter().enumerate() {
+        for (at, end) in self.ends.iter().enumerate() {
             // The mass of a span lies after the last look without data.
-            let from = (self.nothing_until as f32).clamp(begin, *end);
+            let from = self.nothing_until.clamp(begin, *end);
             if from > begin {
                 finer.push(from);
                 masses.push(0.0);
                 prices.push(self.delay_prices[at]);
             }
-            let parts = parts.min(f64::from(end - from) / PART_MIN).max(1.0) as usize;
+            let parts = parts.min((end - from) / PART_MIN).max(1.0) as usize;
             for part in (1..=parts).filter(|_| *end > from) {
-                finer.push(from + (end - from) * part as f32 / parts as f32);
+                finer.push(from + (end - from) * part as f64 / parts as f64);
                 masses.push(self.masses[at] / parts as f64);
                 prices.push(self.delay_prices[at]);
             }
             begin = *end;
         }
-        (self.ends, self.masses, self.delay_prices) = (Some(finer), masses, prices);
+        (self.ends, self.masses, self.delay_prices) = (finer, masses, prices);
     }
 
     /// Adds a distribution, tilted, given that nothing was there at `looked_at` (minutes after
@@ -777,13 +838,11 @@ impl Outlook {
             return;
         }
         let part = |place: f64| ((place * PARTS as f64) as usize).min(PARTS - 1);
-        let count = distribution.masses().len();
         let mut place = 0.0;
         let mut begin = 0.0;
-        let mut left = Vec::with_capacity(count);
+        let mut left = Vec::with_capacity(distribution.len());
         let mut sum = 0.0;
-        for (end, mass) in distribution.ends().iter().zip(distribution.masses()) {
-            let (end, mass) = (f64::from(*end), f64::from(*mass));
+        for (end, mass) in distribution.ends().zip(distribution.masses()) {
             let ahead = ((end - looked_at) / (end - begin).max(1e-9)).clamp(0.0, 1.0);
             let tilted = mass * ahead * tilt[part(place + mass / 2.0)];
             left.push(tilted);

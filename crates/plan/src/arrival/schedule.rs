@@ -15,7 +15,7 @@ use super::Minutes;
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
     /// Ends of the spans, ascending; the last is the deadline.
-    pub ends: &'a [f32],
+    pub ends: &'a [f64],
     /// Probability in each span, given all that is known; what is excluded has none.
     pub masses: &'a [f64],
     /// What a minute of delay costs in each span.
@@ -51,8 +51,8 @@ pub struct Look {
 /// Chooses the next look.
 pub fn next_look(question: &Question<'_>) -> Look {
     let count = question.ends.len();
-    let end = |at: usize| f64::from(question.ends[at]);
-    let begin = |at: usize| if at == 0 { 0.0 } else { f64::from(question.ends[at - 1]) };
+    let end = |at: usize| question.ends[at];
+    let begin = |at: usize| if at == 0 { 0.0 } else { question.ends[at - 1] };
     let middle = |at: usize| f64::midpoint(begin(at), end(at));
     let now = question.now;
     // Running sums over the spans: mass, mass x price, mass x price x middle.
@@ -69,7 +69,7 @@ pub fn next_look(question: &Question<'_>) -> Look {
         (sums[to].1 - sums[from].1) * when - (sums[to].2 - sums[from].2)
     };
     // Looks after now.
-    let first = question.ends.partition_point(|end| f64::from(*end) <= now + 1e-6);
+    let first = question.ends.partition_point(|end| *end <= now + 1e-6);
     if first >= count {
         return Look { at: now, probability: 1.0 - question.never, cost: question.look_price };
     }

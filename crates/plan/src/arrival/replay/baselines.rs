@@ -93,7 +93,8 @@ fn follow(schedule: &[Minutes], case: &Case) -> Spent {
     match case.came {
         None => Spent { looks: looks(schedule.len()), ..Spent::default() },
         Some(came) => {
-            let found = schedule.partition_point(|look| *look < came - 1e-6).min(schedule.len() - 1);
+            let found =
+                schedule.partition_point(|look| *look < came - 1e-6).min(schedule.len() - 1);
             let delay = Some((schedule[found] - came).max(0.0));
             Spent { looks: looks(found + 1), cheap_looks: 0, delay }
         }
