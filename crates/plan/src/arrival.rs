@@ -13,6 +13,7 @@
 //! - [`experts`]: the empirical model: memories of several lengths, by weekday and blur, weighed by
 //!   how well they foretold.
 //! - [`hazard`], [`network`]: discrete-time hazards on top of them, fitted to all entities at once.
+//! - [`external`]: a model from elsewhere in their place.
 //! - [`choice`]: which model is in use, by the likelihood of what it was not fitted to.
 //! - [`day`]: whether today is late for all.
 //! - [`companions`]: which entities come in one piece, and what that says today.
@@ -25,6 +26,7 @@ pub mod companions;
 pub mod day;
 pub mod distribution;
 pub mod experts;
+pub mod external;
 pub mod features;
 pub mod hazard;
 pub mod history;

@@ -25,7 +25,7 @@ pub struct Expert {
 }
 
 const HALF_LIVES: [f64; 3] = [4.0, 15.0, 60.0];
-const OTHER_WEEKDAYS: [f64; 2] = [1.0, 0.05];
+const OTHER_WEEKDAYS: [f64; 2] = [1.0, 0.002];
 const BLURS: [Minutes; 3] = [8.0, 40.0, 120.0];
 
 /// How many memories there are, each read with every blur.
@@ -122,39 +122,50 @@ impl Usable {
     }
 }
 
-/// What all entities of a source have shown together: mass by ten minutes after opening.
+/// What all entities of a source have shown together, by weekday: mass by ten minutes after opening.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Pooled {
-    masses: Vec<f32>,
+    weekdays: [Vec<f32>; 7],
 }
 
 const POOLED_STEP: Minutes = 10.0;
 /// Four weeks: what is later is counted there.
 const POOLED_MAX: usize = 4032;
+/// What is kept of the earlier at each observation.
+const POOLED_KEPT: f32 = 0.997;
 
 impl Pooled {
     /// Adds an observation: it came between `after` and `by` minutes after opening.
-    pub fn add(&mut self, after: Minutes, by: Minutes) {
+    pub fn add(&mut self, weekday: u8, after: Minutes, by: Minutes) {
+        let masses = &mut self.weekdays[usize::from(weekday) % 7];
         let first = ((after / POOLED_STEP) as usize).min(POOLED_MAX - 1);
         let end = ((by / POOLED_STEP).ceil() as usize).clamp(first + 1, POOLED_MAX);
-        if self.masses.len() < end {
-            self.masses.resize(end, 0.0);
+        if masses.len() < end {
+            masses.resize(end, 0.0);
         }
-        self.masses.iter_mut().for_each(|mass| *mass *= 0.999);
+        masses.iter_mut().for_each(|mass| *mass *= POOLED_KEPT);
         let each = 1.0 / (end - first) as f32;
-        self.masses[first..end].iter_mut().for_each(|mass| *mass += each);
+        masses[first..end].iter_mut().for_each(|mass| *mass += each);
     }
 
-    /// Adds its mass, scaled to `total`, to evenly spaced spans.
-    fn lend(&self, total: f64, step: Minutes, to: &mut [f64]) {
-        let sum: f64 = self.masses.iter().map(|mass| f64::from(*mass)).sum();
+    /// Adds its mass, scaled to `total`, to evenly spaced spans; of one weekday if it has any, else
+    /// of all.
+    fn lend(&self, weekday: Option<u8>, total: f64, step: Minutes, to: &mut [f64]) {
+        let of_weekday = weekday.map(|weekday| &self.weekdays[usize::from(weekday) % 7]);
+        let lenders: Vec<&Vec<f32>> = match of_weekday.filter(|masses| !masses.is_empty()) {
+            Some(masses) => vec![masses],
+            None => self.weekdays.iter().collect(),
+        };
+        let all = lenders.iter().flat_map(|masses| masses.iter());
+        let sum: f64 = all.map(|mass| f64::from(*mass)).sum();
         if sum <= 0.0 {
             return;
         }
         let share = total / sum * (step / POOLED_STEP);
         for (at, mass) in to.iter_mut().enumerate() {
             let from = ((at as f64 + 0.5) * step / POOLED_STEP) as usize;
-            *mass += share * self.masses.get(from).map_or(0.0, |mass| f64::from(*mass));
+            let lent = lenders.iter().filter_map(|masses| masses.get(from));
+            *mass += share * lent.map(|mass| f64::from(*mass)).sum::<f64>();
         }
     }
 }
@@ -189,10 +200,13 @@ impl Estimates {
     pub fn new(question: &Question<'_>) -> Self {
         let step = (question.span / 288.0).max((question.span / 48.0).min(5.0));
         let count = (question.span / step).ceil().max(1.0) as usize;
-        let mut prior = vec![ANYWHERE / count as f64; count];
-        if let Some(pooled) = question.pooled {
-            pooled.lend(LENT, step, &mut prior);
-        }
+        let prior = [None, Some(question.weekday)].map(|weekday| {
+            let mut prior = vec![ANYWHERE / count as f64; count];
+            if let Some(pooled) = question.pooled {
+                pooled.lend(weekday, LENT, step, &mut prior);
+            }
+            prior
+        });
         let mut estimates = Self { step, masses: vec![Vec::new(); EXPERTS], never: [0.0; EXPERTS] };
         let mut sums = Vec::with_capacity(count + 1);
         for memory in 0..MEMORIES {
@@ -200,7 +214,9 @@ impl Estimates {
             if !question.usable.has(expert(first)) {
                 continue;
             }
-            let (masses, never) = remember(question, expert(first), step, &prior);
+            let is_for_weekday = expert(first).other_weekday < 1.0;
+            let prior = &prior[usize::from(is_for_weekday)];
+            let (masses, never) = remember(question, expert(first), step, prior);
             for at in first..first + BLURS.len() {
                 let steps = (expert(at).blur / step).max(1.0) as usize;
                 let mut blurred = masses.clone();

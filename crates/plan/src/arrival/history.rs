@@ -4,7 +4,7 @@ use super::Minutes;
 use serde::{Deserialize, Serialize};
 
 /// How many periods are kept of an entity.
-pub const PERIODS_MAX: usize = 40;
+pub const PERIODS_MAX: usize = 36;
 
 /// One period: the data came after `after` and not later than `by`, in minutes after the cell's
 /// opening; or it did not come before the deadline.

@@ -6,13 +6,17 @@ use super::{
     companions::{self, GroupToday, Tie},
     day::{Belief, Day, Evidence, PARTS, Strength},
     experts::{Estimates, Pooled, Question, Usable, Weights},
+    external::{self, External},
     features::{CalendarDay, Features},
-    hazard::{Example, Model},
+    hazard::Example,
     history::{History, Seen},
     schedule,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Periods between two searches for groups.
 const GROUPS_EVERY: u32 = 8;
@@ -177,7 +181,8 @@ pub struct Planner {
     today: BTreeMap<i32, Today>,
     examples: Examples,
     trained: Option<Trained>,
-    external: Option<Box<dyn Model>>,
+    external: Option<Arc<dyn External>>,
+    external_failed: Option<String>,
     openings: u64,
     woken: Vec<(i32, u32)>,
 }
@@ -213,6 +218,7 @@ impl Planner {
             examples: Examples::default(),
             trained: None,
             external: None,
+            external_failed: None,
             openings: 0,
             woken: Vec::new(),
         }
@@ -224,8 +230,15 @@ impl Planner {
     }
 
     /// A model from elsewhere takes the place of the trained ones.
-    pub fn set_model(&mut self, model: Box<dyn Model>) {
+    pub fn set_model(&mut self, model: Arc<dyn External>) {
         self.external = Some(model);
+        self.external_failed = None;
+    }
+
+    /// Why the model from elsewhere was not used for some cell; told once. The own models took its
+    /// place there.
+    pub fn model_failure(&mut self) -> Option<String> {
+        self.external_failed.take()
     }
 
     /// Looks for a cell from now on. Opening it again begins anew.
@@ -248,16 +261,26 @@ impl Planner {
         let known = &self.entities[entity];
         let (masses, never) = estimates.mixed(&known.weights);
         let base = Distribution::compress(&masses, never, estimates.step, span);
-        let needs_features = is_example || self.external.is_some() || self.is_fitted();
+        let external = self
+            .external
+            .as_ref()
+            .map(|model| external::hazards(&**model, &base, &known.history, opening.day));
+        let needs_features = is_example || self.is_fitted();
         let features = needs_features
             .then(|| Features::new(&base, &estimates, &known.history, opening.day, opening.period));
-        let hazards = features.as_ref().and_then(|features| match &self.external {
-            Some(model) => Some(model.hazards(features)),
-            None => choice::hazards(self.trained.as_ref(), features),
-        });
+        let fitted = || {
+            let features = features.as_ref()?;
+            choice::hazards(self.trained.as_ref(), features)
+        };
+        let (hazards, failed) = match external {
+            Some(Ok(hazards)) => (Some(hazards), None),
+            Some(Err(failed)) => (fitted(), Some(failed)),
+            None => (fitted(), None),
+        };
         let distribution =
             hazards.map_or_else(|| base.clone(), |hazards| base.with_hazards(hazards.into_iter()));
         let group = known.group;
+        self.external_failed = failed.or(self.external_failed.take());
         let features = features.filter(|_| is_example).map(Box::new);
         let open = Box::new(Open {
             opening,
@@ -526,7 +549,7 @@ impl Planner {
             own_after: offset(after),
         };
         if seen.came() {
-            self.pooled.add(f64::from(seen.after), f64::from(seen.by));
+            self.pooled.add(seen.weekday, f64::from(seen.after), f64::from(seen.by));
         }
         let entity = &mut self.entities[at];
         entity.span = (opening.deadline - opening.opens_at).max(1.0) as f32;
@@ -758,7 +781,7 @@ impl Planner {
         known.history.push(seen);
         known.span = span as f32;
         if seen.came() {
-            self.pooled.add(after, by);
+            self.pooled.add(seen.weekday, after, by);
         }
     }
 
