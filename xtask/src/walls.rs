@@ -42,6 +42,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("query", &["model", "lake"]),
     ("account", &["model"]),
     ("engine", ENGINE),
+    ("onnx", &["plan"]),
     ("cli", ANY),
     ("sim", ANY),
     ("xtask", &[]),
@@ -68,6 +69,7 @@ const HEAVY: &[(&str, &[&str])] = &[
     ("minijinja", &["source"]),
     ("clap", &["cli"]),
     ("anyhow", &["cli"]),
+    ("tract", &["onnx"]),
     ("rand", &["env"]),
 ];
 

@@ -193,6 +193,9 @@ pub(crate) struct Evaluate {
     /// Only these policies.
     #[arg(long, value_name = "NAME")]
     pub(crate) policy: Vec<String>,
+    /// An ONNX file whose rates take the place of the trained models: one policy more.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) model: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -6,10 +6,13 @@
 
 mod baselines;
 
-use super::{Ingredients, Minutes, Opening, Planner, Prices, features::CalendarDay};
+use super::{
+    Ingredients, Minutes, Opening, Planner, Prices, external::External, features::CalendarDay,
+};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
+    sync::Arc,
 };
 
 /// One expected pair.
@@ -109,13 +112,21 @@ pub fn policies() -> Vec<(&'static str, Policy)> {
 }
 
 /// Plays all cases by a policy. `None` for a case that the policy does not play: the first half, if
-/// it needs that to learn from.
-pub fn play(policy: Policy, cases: &[Case], costs: &Costs) -> Vec<Option<Spent>> {
+/// it needs that to learn from. A planner takes `model` in the place of those it trains.
+pub fn play(
+    policy: Policy,
+    cases: &[Case],
+    costs: &Costs,
+    model: Option<Arc<dyn External>>,
+) -> Vec<Option<Spent>> {
     match policy {
         Policy::Tidewatch(ingredients) => {
             let look = costs.cheap_look.unwrap_or(costs.look);
             let prices = Prices { look, delay_per_minute: costs.delay_per_minute };
             let mut planner = Planner::new(prices, ingredients);
+            if let Some(model) = model {
+                planner.set_model(model);
+            }
             play_planner(&mut planner, cases, costs.cheap_look.is_some())
                 .into_iter()
                 .map(Some)

@@ -7,7 +7,12 @@ use crate::{
     output::{json, line, print, table, tell},
 };
 use anyhow::anyhow;
-use plan::arrival::replay::{self, Case, Costs, Policy, Score};
+use onnx::OnnxModel;
+use plan::arrival::{
+    Ingredients,
+    external::External,
+    replay::{self, Case, Costs, Policy, Score},
+};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -40,6 +45,12 @@ struct Row {
 pub(crate) async fn run(arguments: &Arguments, evaluate: &Evaluate) -> Result<u8, Failure> {
     let costs = costs(evaluate)?;
     let chosen = chosen(&evaluate.policy)?;
+    let model = evaluate
+        .model
+        .as_ref()
+        .map(|file| OnnxModel::read(file).map(|model| Arc::new(model) as Arc<dyn External>))
+        .transpose()
+        .map_err(|error| Failure::usage(anyhow!(error).context("--model")))?;
     let known = known::read(
         &evaluate.arrivals,
         &evaluate.expected,
@@ -66,12 +77,17 @@ pub(crate) async fn run(arguments: &Arguments, evaluate: &Evaluate) -> Result<u8
             "no pair is left for the second half: give a smaller --train-fraction"
         )));
     }
-    let plays: Vec<_> = chosen
-        .into_iter()
-        .map(|(name, policy)| {
+    let own = chosen.into_iter().map(|(name, policy)| (name, policy, None));
+    let external = model.map(|model| {
+        let policy = Policy::Tidewatch(Ingredients::default());
+        ("tidewatch_with_model", policy, Some(model))
+    });
+    let plays: Vec<_> = own
+        .chain(external)
+        .map(|(name, policy, model)| {
             let cases = Arc::clone(&cases);
             let scored = tokio::task::spawn_blocking(move || {
-                let spent = replay::play(policy, &cases, &costs);
+                let spent = replay::play(policy, &cases, &costs, model);
                 [false, true].map(|is_second| replay::score(&cases, &spent, &costs, is_second))
             });
             (name, scored)
