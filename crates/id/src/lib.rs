@@ -25,6 +25,16 @@ pub mod uuid7;
 
 pub mod memory;
 
+#[cfg(feature = "mariadb")]
+pub mod mariadb;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+
+#[doc(hidden)]
+pub mod contract;
+
 mod grant_cell;
 #[cfg(test)]
 mod model_check;
@@ -34,6 +44,12 @@ pub use clock::{Clock, SystemClock};
 pub use error::{IdError, StoreError};
 pub use flake::{Flake, FlakeSettings, LeaseCounts};
 pub use layout::{Layout, LayoutError, Parts};
+#[cfg(feature = "mariadb")]
+pub use mariadb::MariaDbStore;
 pub use memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresStore;
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteStore;
 pub use store::{Block, IdStore, Lease, Space};
 pub use uuid7::Uuids;

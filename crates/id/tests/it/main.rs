@@ -1,1 +1,6 @@
+//! Stores, generators and the shipped SQL, on real servers where they are needed.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
+mod contract;
+#[cfg(any(feature = "postgres", feature = "mariadb"))]
+mod servers;
