@@ -23,6 +23,9 @@ pub mod block;
 pub mod flake;
 pub mod uuid7;
 
+pub mod sql;
+pub mod trade;
+
 pub mod memory;
 
 #[cfg(feature = "mariadb")]

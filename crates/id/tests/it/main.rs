@@ -2,5 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod contract;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mariadb"))]
+mod database;
+mod generators;
 #[cfg(any(feature = "postgres", feature = "mariadb"))]
 mod servers;
