@@ -113,7 +113,7 @@ mod postgresql {
         let by_database = |count: i64| {
             let mut client = Client::connect(&url, NoTls).unwrap();
             let rows = client
-                .query("SELECT tidewatch_next_id() FROM generate_series(1, $1)", &[&count])
+                .query("SELECT tidewatch_next_id() FROM generate_series(1, $1::bigint)", &[&count])
                 .unwrap();
             rows.iter().map(|row| row.get(0)).collect::<Vec<i64>>()
         };
@@ -298,7 +298,7 @@ mod mariadb {
         connection
             .query_drop("UPDATE tidewatch_id_last SET pair = pair + (3600000 << 12)")
             .unwrap();
-        let error = connection.query_drop("SELECT tidewatch_next_id()").unwrap_err();
+        let error = connection.query_first::<i64, _>("SELECT tidewatch_next_id()").unwrap_err();
         assert!(error.to_string().contains("ms behind the last id"), "{error}");
     }
 
