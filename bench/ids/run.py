@@ -99,7 +99,7 @@ def judge_one(options, folder, store, method):
         server_clock = None
         url = os.path.join(folder, "ids.db")
         if store != "sqlite":
-            environment = None
+            environment = {}
             if options.step_servers:
                 environment, server_clock = servers.faked(folder, "server")
             server = stack.enter_context(getattr(servers, store)(folder, environment))
@@ -111,7 +111,7 @@ def judge_one(options, folder, store, method):
                 [options.worker, "mint", f"method={method}", f"store={url}", f"writer={number}",
                  f"lease_ms={options.lease_ms}", f"block={options.block}", f"count={options.ids}",
                  f"out={folder}/out-{number}", "batch=500", "pause_us=50000"],
-                environment,
+                {**os.environ, **environment},
             )
         counts = collections.Counter()
         crew = Crew(commands)

@@ -16,7 +16,7 @@ def free_port():
 
 
 def faked(folder, name):
-    """An environment whose clock is stepped by writing to the file that is returned beside it."""
+    """Additions to an environment, and the file by which its clock is stepped."""
     library = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
     if not library:
         raise SystemExit("libfaketime is not installed (Debian: libfaketime)")
@@ -24,7 +24,7 @@ def faked(folder, name):
     with open(path, "w") as file:
         file.write("+0\n")
     os.chmod(path, 0o644)
-    environment = {
+    extra = {
         "LD_PRELOAD": library[0],
         "FAKETIME_TIMESTAMP_FILE": path,
         "FAKETIME_CACHE_DURATION": "1",
@@ -32,23 +32,27 @@ def faked(folder, name):
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "DONT_FAKE_MONOTONIC": "1",
     }
-    return {**os.environ, **environment}, path
+    return extra, path
+
+
+def with_clock(environment):
+    """As a command, so that the library is loaded by the server's own user only."""
+    return ["env", *(f"{name}={value}" for name, value in environment.items())] if environment else []
 
 
 class Server:
     """A server with a folder of its own; stopped and deleted at the end of a `with`."""
 
-    def __init__(self, folder, name, environment=None):
+    def __init__(self, folder, name):
         self.folder = os.path.join(folder, name)
         self.port = free_port()
-        self.environment = environment or dict(os.environ)
         os.makedirs(self.folder)
         self.process = None
         self.log = open(os.path.join(self.folder, "log"), "w")
 
     def start(self, command, ready):
         self.process = subprocess.Popen(
-            command, stdout=self.log, stderr=self.log, cwd=self.folder, env=self.environment
+            command, stdout=self.log, stderr=self.log, cwd=self.folder
         )
         for _ in range(300):
             if self.process.poll() is not None:
@@ -73,7 +77,7 @@ class Server:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def postgres(folder, environment=None):
+def postgres(folder, environment=()):
     import psycopg
 
     found = sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"))
@@ -81,7 +85,7 @@ def postgres(folder, environment=None):
     if not initdb:
         raise SystemExit("PostgreSQL is not installed (Debian: postgresql)")
     bin_folder = os.path.dirname(os.path.realpath(initdb))
-    server = Server(folder, "postgres", environment)
+    server = Server(folder, "postgres")
     user = []
     if os.geteuid() == 0:  # PostgreSQL refuses to be root.
         user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
@@ -93,18 +97,18 @@ def postgres(folder, environment=None):
     )
     server.url = f"postgres://postgres@127.0.0.1:{server.port}/postgres"
     command = [
-        *user, os.path.join(bin_folder, "postgres"), "-D", data, "-p", str(server.port), "-k", server.folder,
+        *user, *with_clock(environment), os.path.join(bin_folder, "postgres"), "-D", data, "-p", str(server.port), "-k", server.folder,
         "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=300",
     ]
     return server.start(command, lambda: psycopg.connect(server.url).close())
 
 
-def mariadb(folder, environment=None):
+def mariadb(folder, environment=()):
     import pymysql
 
     if not shutil.which("mariadb-install-db"):
         raise SystemExit("MariaDB is not installed (Debian: mariadb-server-core, mariadb-client-core)")
-    server = Server(folder, "mariadb", environment)
+    server = Server(folder, "mariadb")
     data = os.path.join(server.folder, "data")
     user = subprocess.run(["id", "-un"], check=True, capture_output=True, text=True).stdout.strip()
     subprocess.run(
@@ -115,7 +119,7 @@ def mariadb(folder, environment=None):
     program = shutil.which("mariadbd") or "/usr/sbin/mariadbd"
     server.url = f"mysql://root@127.0.0.1:{server.port}/ids"
     command = [
-        program, "--no-defaults", f"--datadir={data}", f"--user={user}", f"--socket={server.folder}/s",
+        *with_clock(environment), program, "--no-defaults", f"--datadir={data}", f"--user={user}", f"--socket={server.folder}/s",
         f"--port={server.port}", "--bind-address=127.0.0.1", "--max-connections=300",
     ]
 

@@ -25,6 +25,10 @@ const STORE_VARIABLE: &str = "TIDEWATCH_IDS";
 enum Place {
     Sqlite(PathBuf),
     Postgres(String),
+    #[cfg_attr(
+        not(feature = "mariadb"),
+        expect(dead_code, reason = "named to say what the program lacks")
+    )]
     MariaDb(String),
 }
 

@@ -2,7 +2,6 @@
 //!
 //! `cargo bench -p id`. A layout with 22 bits of sequence does not limit, so that the first lines
 //! are what an id costs; the others are what the default layout lets through.
-#![expect(missing_docs, reason = "criterion's macros")]
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use id::{Blocks, Flake, FlakeSettings, Layout, MemoryStore, Space, SystemClock, Uuids};

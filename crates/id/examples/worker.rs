@@ -143,7 +143,7 @@ fn mint(settings: &Settings) {
 enum Db {
     Sqlite(rusqlite::Connection),
     Postgres(postgres::Client),
-    MariaDb(mysql::Conn),
+    Maria(mysql::Conn),
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -170,7 +170,7 @@ impl Db {
                 let mut connection = mysql::Conn::new(url).map_err(drop)?;
                 let set = format!("SET SESSION TRANSACTION ISOLATION LEVEL {isolation}");
                 connection.query_drop(set).map_err(drop)?;
-                Ok(Self::MariaDb(connection))
+                Ok(Self::Maria(connection))
             }
             _ => {
                 let connection = rusqlite::Connection::open(url).map_err(drop)?;
@@ -212,7 +212,7 @@ impl Db {
                     _ => None,
                 }))
             }
-            Self::MariaDb(connection) => {
+            Self::Maria(connection) => {
                 let first = connection.query_first::<Option<String>, _>(sql);
                 first.map(Option::flatten).map_err(|cause| match cause {
                     mysql::Error::MySqlError(error) => match error.code {
@@ -233,7 +233,7 @@ impl Db {
             None => ("", String::new()),
         };
         let conflict = match self {
-            Self::MariaDb(_) => "",
+            Self::Maria(_) => "",
             _ => "ON CONFLICT (idempotency_key) DO NOTHING",
         };
         let insert = format!(
@@ -274,7 +274,7 @@ impl Db {
         let recorded = match self {
             Self::Sqlite(connection) => trade::sqlite::record(connection, &trade),
             Self::Postgres(client) => trade::postgres::record(client, &trade),
-            Self::MariaDb(connection) => trade::mariadb::record(connection, &trade),
+            Self::Maria(connection) => trade::mariadb::record(connection, &trade),
         };
         match recorded {
             Ok(Recorded::New { order_id } | Recorded::Before { order_id }) => {

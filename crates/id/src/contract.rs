@@ -1,7 +1,7 @@
 //! What each store promises, as cases that every engine passes.
 //!
 //! Each case uses names of its own, so that all can share one database. A failing case panics.
-#![expect(clippy::missing_panics_doc, clippy::unwrap_used, reason = "cases of tests")]
+#![expect(clippy::unwrap_used, reason = "cases of tests")]
 
 use crate::{
     error::StoreError,
@@ -24,7 +24,7 @@ impl fmt::Debug for Place<'_> {
     }
 }
 
-const LONG: Duration = Duration::from_secs(3600);
+const LONG: Duration = Duration::from_hours(1);
 const SHORT: Duration = Duration::from_millis(150);
 /// Longer than [`SHORT`] by what a busy machine needs.
 const OVER: Duration = Duration::from_millis(180);
@@ -161,7 +161,7 @@ fn what_is_out_of_bounds_is_refused(place: &Place<'_>) {
         store.claim(&named("a\0b"), "h", second).err(),
         store.claim(&good, &"x".repeat(101), second).err(),
         store.claim(&good, "h", Duration::from_millis(99)).err(),
-        store.claim(&good, "h", Duration::from_secs(90_000)).err(),
+        store.claim(&good, "h", Duration::from_hours(25)).err(),
         store.renew(&good, 0, 1, Duration::ZERO).err(),
         store.take_block("", 1).err(),
         store.take_block("c", 0).err(),

@@ -90,7 +90,7 @@ pub enum IdError {
     LeaseOver {
         /// The node.
         node: u64,
-        /// Why not; `None` if another caller is asking the store just now.
+        /// Why not; `None` if the store failed a moment ago and is not asked again yet.
         #[source]
         cause: Option<StoreError>,
     },

@@ -110,13 +110,12 @@ impl PostgresStore {
                 }
             };
             let result = work(connection);
-            // Closed by the server while nothing was asked: what was asked now was not done.
-            let idle = connection.client.is_closed();
+            let closed = connection.client.is_closed();
             match result {
                 Ok(done) => return Ok(done),
                 Err(Fault::Postgres(cause)) if is_retried(&cause) && tries < TRIES => tries += 1,
                 Err(fault) => {
-                    if idle {
+                    if closed {
                         self.connection = None;
                     }
                     return Err(fault.at(&self.name));
@@ -125,6 +124,7 @@ impl PostgresStore {
         }
     }
 
+    /// Forgets a connection that broke while nothing was asked.
     fn live(&mut self) {
         if self.connection.as_ref().is_some_and(|connection| connection.client.is_closed()) {
             self.connection = None;

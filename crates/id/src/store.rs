@@ -12,7 +12,7 @@ pub const NAME_BYTES_MAX: usize = 100;
 /// The shortest lease.
 pub const LENGTH_MIN: Duration = Duration::from_millis(100);
 /// The longest lease.
-pub const LENGTH_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+pub const LENGTH_MAX: Duration = Duration::from_hours(24);
 /// The largest block.
 pub const BLOCK_MAX: u32 = 100_000_000;
 

@@ -326,7 +326,9 @@ proptest! {
                 Event::Break(broken) => store.set_broken(broken),
                 // Killed: nothing is given back.
                 Event::Restart => {
-                    flakes[index].take().map(std::mem::forget);
+                    if let Some(flake) = flakes[index].take() {
+                        std::mem::forget(flake);
+                    }
                     last[index] = 0;
                 }
                 Event::Other => {
