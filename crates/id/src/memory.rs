@@ -78,13 +78,7 @@ impl<C: Clock> IdStore for MemoryStore<C> {
             .spaces
             .entry(space.name.clone())
             .or_insert_with(|| SpaceRows { layout: space.layout, nodes: Vec::new() });
-        if found.layout != space.layout {
-            return Err(StoreError::OtherLayout {
-                space: space.name.clone(),
-                stored: found.layout.to_string(),
-                asked: space.layout.to_string(),
-            });
-        }
+        store::check_layout(space, store::columns(&found.layout))?;
         for (node, row) in found.nodes.iter_mut().enumerate() {
             if let Some(grant) = lease::claim(row, now_ms, length_ms) {
                 return Ok(Lease { node: node as u64, grant });

@@ -190,23 +190,26 @@ fn check_name(what: &str, name: &str, bytes_min: usize) -> Result<(), StoreError
     Err(StoreError::Refused { reason })
 }
 
+/// A layout as a row has it: epoch, and the widths of time, node and sequence.
+pub(crate) fn columns(layout: &Layout) -> (i64, i64, i64, i64) {
+    (
+        layout.epoch_ms(),
+        i64::from(layout.time_bits()),
+        i64::from(layout.node_bits()),
+        i64::from(layout.sequence_bits()),
+    )
+}
+
 /// What a space's row says, against what the caller says.
 pub(crate) fn check_layout(space: &Space, stored: (i64, i64, i64, i64)) -> Result<(), StoreError> {
-    let asked = &space.layout;
-    let asked_columns = (
-        asked.epoch_ms(),
-        i64::from(asked.time_bits()),
-        i64::from(asked.node_bits()),
-        i64::from(asked.sequence_bits()),
-    );
-    if stored == asked_columns {
+    if stored == columns(&space.layout) {
         return Ok(());
     }
     let (epoch_ms, time_bits, node_bits, sequence_bits) = stored;
     Err(StoreError::OtherLayout {
         space: space.name.clone(),
         stored: format!("{time_bits}+{node_bits}+{sequence_bits} bits since {epoch_ms} ms"),
-        asked: asked.to_string(),
+        asked: space.layout.to_string(),
     })
 }
 

@@ -2,8 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod contract;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mariadb"))]
-mod database;
 mod generators;
+#[cfg(feature = "mariadb")]
+mod mariadb;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(any(feature = "postgres", feature = "mariadb"))]
 mod servers;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mariadb"))]
+mod trades;

@@ -29,18 +29,21 @@ impl Server {
 }
 
 /// PostgreSQL, `None` where it is not installed; shared by all tests.
+#[cfg(feature = "postgres")]
 pub(crate) fn postgres() -> Option<&'static Server> {
     static SERVER: OnceLock<Option<Server>> = OnceLock::new();
     SERVER.get_or_init(start_postgres).as_ref()
 }
 
 /// MariaDB, `None` where it is not installed; shared by all tests.
+#[cfg(feature = "mariadb")]
 pub(crate) fn mariadb() -> Option<&'static Server> {
     static SERVER: OnceLock<Option<Server>> = OnceLock::new();
     SERVER.get_or_init(start_mariadb).as_ref()
 }
 
 /// A PostgreSQL of the caller's own.
+#[cfg(feature = "postgres")]
 pub(crate) fn start_postgres() -> Option<Server> {
     let Some(bin) = folder_with("initdb", "/usr/lib/postgresql") else {
         skipped("PostgreSQL (Debian: postgresql)");
@@ -63,6 +66,7 @@ pub(crate) fn start_postgres() -> Option<Server> {
 }
 
 /// A MariaDB of the caller's own.
+#[cfg(feature = "mariadb")]
 pub(crate) fn start_mariadb() -> Option<Server> {
     let Some(bin) = folder_with("mariadbd", "/usr/sbin") else {
         skipped("MariaDB (Debian: mariadb-server-core, mariadb-client-core)");
