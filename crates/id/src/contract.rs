@@ -25,9 +25,12 @@ impl fmt::Debug for Place<'_> {
 }
 
 const LONG: Duration = Duration::from_hours(1);
-const SHORT: Duration = Duration::from_millis(150);
-/// Longer than [`SHORT`] by what a busy machine needs.
-const OVER: Duration = Duration::from_millis(180);
+/// Long enough that a busy machine gets through what must happen within it.
+const SHORT: Duration = Duration::from_millis(1_500);
+/// A little longer.
+const OVER: Duration = Duration::from_millis(1_550);
+/// So short that leases lapse all the time.
+const TINY: Duration = Duration::from_millis(150);
 
 /// Runs all cases, one after the other.
 pub fn all(place: &Place<'_>) {
@@ -70,10 +73,10 @@ fn exhausted_nodes_are_told_and_free_again_when_a_lease_is_over(place: &Place<'_
     let first = store.claim(&space, "first", SHORT).unwrap();
     let second = store.claim(&space, "second", LONG).unwrap();
     assert_eq!((first.node, second.node), (0, 1));
-    assert_eq!(first.grant.until_ms, first.grant.now_ms + 150);
+    assert_eq!(first.grant.until_ms, first.grant.now_ms + 1_500);
     match store.claim(&space, "third", LONG) {
         Err(error @ StoreError::NodesExhausted { nodes: 2, free_in_ms, .. }) => {
-            assert!((1..=150).contains(&free_in_ms), "{error}");
+            assert!((1..=1_500).contains(&free_in_ms), "{error}");
             assert!(error.is_transient());
         }
         other => panic!("{other:?}"),
@@ -222,7 +225,7 @@ fn windows_never_overlap_whoever_asks(place: &Place<'_>) {
         let mut store = (place.open)();
         let mut dice = Dice(seed);
         for _ in 0..12 {
-            let Lease { node, grant } = match store.claim(&space, "racer", SHORT) {
+            let Lease { node, grant } = match store.claim(&space, "racer", TINY) {
                 Ok(lease) => lease,
                 Err(StoreError::NodesExhausted { .. }) => {
                     (place.pause)(Duration::from_millis(30));
@@ -233,7 +236,7 @@ fn windows_never_overlap_whoever_asks(place: &Place<'_>) {
             let mut until_ms = grant.until_ms;
             while dice.roll(3) > 0 {
                 (place.pause)(Duration::from_millis(dice.roll(120)));
-                match store.renew(&space, node, grant.term, SHORT).unwrap() {
+                match store.renew(&space, node, grant.term, TINY).unwrap() {
                     Some(renewed) => until_ms = renewed.until_ms,
                     None => break,
                 }

@@ -6,7 +6,7 @@ use std::{
     collections::BTreeSet,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 fn numbers(text: &str) -> Vec<i64> {
@@ -55,10 +55,14 @@ fn processes_that_ask_at_once_get_different_ids() {
 fn what_cannot_be_done_is_said_and_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     let project = Project::empty();
-    let elsewhere = folder.path().to_str().unwrap();
-    let ran = project.run(&["--dir", elsewhere, "id"]);
-    // `--dir` twice: the harness names one already.
-    assert_eq!(ran.code, 2, "{}", ran.stderr);
+    let output = Command::new(env!("CARGO_BIN_EXE_tidewatch"))
+        .arg("id")
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("`.` is not a project"), "{said}");
     let store = folder.path().join("no/such/folder/ids.db");
     let ran = project.run(&["id", "--store", store.to_str().unwrap()]);
     assert_eq!(ran.code, 1, "{}", ran.stderr);
@@ -161,7 +165,7 @@ fn ids_are_served_in_batches_until_sigterm() {
     // Beside it, the command takes from the same space and counter.
     assert_eq!(numbers(&project.ok(&["id", "--kind", "block"]).stdout), [1001]);
     let pid = serving.child.id().to_string();
-    std::process::Command::new("kill").arg(pid).status().unwrap();
+    Command::new("kill").arg(pid).status().unwrap();
     for _ in 0..100 {
         if let Some(status) = serving.child.try_wait().unwrap() {
             assert!(status.success());
