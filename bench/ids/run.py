@@ -288,6 +288,8 @@ def table(options, folder):
                     )
                     found.update({name: speed[name] for name in ("per_second", "p50_ms", "p99_ms", "out_of_order_percent")})
                     found["retries_undisturbed"] = speed["retries"]
+                    for name in ("duplicates", "lost", "doubled", "collisions"):
+                        found[name] += speed[name]
                     results.append({"database": database, "isolation": isolation, "method": method, **found})
                     print(json.dumps(results[-1]), flush=True)
     print_table(results)

@@ -90,7 +90,7 @@ impl Generator {
             }
             "block" => {
                 let size = settings.number("block") as u32;
-                Self::Block(Blocks::new(until_done(|| store(url)), "trades", size))
+                Self::Block(Blocks::new(until_done(|| store(url)), "ids", size))
             }
             _ => Self::Uuid(Uuids::default()),
         }

@@ -357,7 +357,7 @@ fn a_store_whose_clock_is_stepped() {
 
 #[test]
 fn a_lag_within_the_margin_keeps_the_tenure() {
-    holds(Bounds { time_max: 12, lags: 1, lease: 3, margin: 1, looks: 2, ..BOUNDS });
+    holds(Bounds { time_max: 12, lags: 1, lease: 3, margin: 1, looks: 1, ..BOUNDS });
 }
 
 #[test]
