@@ -41,11 +41,11 @@ BEGIN
         WHERE s.name = 'ids' AND n.holder = 'the database';
     -- The time at which the statement began: a long one goes on from the last pair.
     SET now_ms = TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(6)) DIV 1000 - epoch;
-    -- A full millisecond borrows from the next ones. More than 10 s ahead is a clock that was turned
-    -- back (or a statement that takes very many): nothing is given.
+    -- A full millisecond borrows from the next ones. More than 1 s ahead is a clock that was turned
+    -- back, or a statement that takes four million: nothing is given.
     UPDATE tidewatch_id_last
         SET pair = LAST_INSERT_ID(GREATEST(pair + 1, now_ms << sequence_width))
-        WHERE one = 1 AND now_ms >= 0 AND pair >> sequence_width <= now_ms + 10000;
+        WHERE one = 1 AND now_ms >= 0 AND pair >> sequence_width <= now_ms + 1000;
     IF its_node IS NULL OR ROW_COUNT() = 0 THEN
         SELECT CAST(pair >> sequence_width AS SIGNED) - now_ms INTO ahead_ms FROM tidewatch_id_last WHERE one = 1;
         SET @tidewatch_id_refused = CONCAT(

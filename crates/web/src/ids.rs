@@ -4,7 +4,10 @@ use crate::{JSON, TEXT, refused, text};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::Full;
-use std::{fmt::Debug, sync::Arc};
+use std::{
+    fmt::{self, Debug},
+    sync::Arc,
+};
 
 /// The most ids of one request.
 pub(crate) const COUNT_MAX: u32 = 100_000;
@@ -45,6 +48,26 @@ pub enum Ids {
     Texts(Vec<String>),
 }
 
+impl Ids {
+    /// As a document: `{"kind":"int","ids":[...]}`.
+    pub fn document(&self, kind: IdKind) -> serde_json::Value {
+        match self {
+            Self::Numbers(ids) => serde_json::json!({ "kind": kind.name(), "ids": ids }),
+            Self::Texts(ids) => serde_json::json!({ "kind": kind.name(), "ids": ids }),
+        }
+    }
+}
+
+/// One a line.
+impl fmt::Display for Ids {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Numbers(ids) => ids.iter().try_for_each(|id| writeln!(formatter, "{id}")),
+            Self::Texts(ids) => ids.iter().try_for_each(|id| writeln!(formatter, "{id}")),
+        }
+    }
+}
+
 /// Why there are none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -77,8 +100,8 @@ pub(crate) async fn answer(query: &str, ids: Arc<dyn IdSource>) -> Response<Full
     };
     let Asked { kind, count, as_text } = asked;
     match tokio::task::spawn_blocking(move || ids.take(kind, count)).await {
-        Ok(Ok(ids)) if as_text => text(StatusCode::OK, TEXT, lines(&ids)),
-        Ok(Ok(ids)) => text(StatusCode::OK, JSON, json(kind, &ids)),
+        Ok(Ok(ids)) if as_text => text(StatusCode::OK, TEXT, ids.to_string()),
+        Ok(Ok(ids)) => text(StatusCode::OK, JSON, ids.document(kind).to_string()),
         Ok(Err(refusal)) if refusal.passing => {
             refused(StatusCode::SERVICE_UNAVAILABLE, &refusal.message)
         }
@@ -110,21 +133,6 @@ fn read(query: &str) -> Result<Asked, String> {
         }
     }
     Ok(asked)
-}
-
-fn lines(ids: &Ids) -> String {
-    match ids {
-        Ids::Numbers(numbers) => numbers.iter().map(|number| format!("{number}\n")).collect(),
-        Ids::Texts(texts) => texts.iter().map(|text| format!("{text}\n")).collect(),
-    }
-}
-
-fn json(kind: IdKind, ids: &Ids) -> String {
-    let ids = match ids {
-        Ids::Numbers(numbers) => serde_json::json!(numbers),
-        Ids::Texts(texts) => serde_json::json!(texts),
-    };
-    serde_json::json!({ "kind": kind.name(), "ids": ids }).to_string()
 }
 
 #[cfg(test)]

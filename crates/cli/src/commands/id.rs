@@ -51,19 +51,11 @@ fn kind_of(kind: IdKind) -> web::IdKind {
 
 fn print(arguments: &Arguments, kind: web::IdKind, ids: &Ids) -> Result<u8, Failure> {
     if arguments.json {
-        let ids = match ids {
-            Ids::Numbers(numbers) => serde_json::json!(numbers),
-            Ids::Texts(texts) => serde_json::json!(texts),
-        };
-        json(&serde_json::json!({ "kind": kind.name(), "ids": ids }))?;
+        json(&ids.document(kind))?;
         return Ok(0);
     }
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     // A reader that went away is no error.
-    let _ = match ids {
-        Ids::Numbers(numbers) => numbers.iter().try_for_each(|id| writeln!(out, "{id}")),
-        Ids::Texts(texts) => texts.iter().try_for_each(|id| writeln!(out, "{id}")),
-    };
-    let _ = out.flush();
+    let _ = write!(out, "{ids}").and_then(|()| out.flush());
     Ok(0)
 }
