@@ -90,7 +90,9 @@ impl Generator {
             }
             "block" => {
                 let size = settings.number("block") as u32;
-                Self::Block(Blocks::new(until_done(|| store(url)), "ids", size))
+                let burst = settings.text("burst").parse().unwrap_or(1);
+                let store = until_done(|| store(url));
+                Self::Block(Blocks::with_burst(store, "ids", size, burst, SystemClock))
             }
             _ => Self::Uuid(Uuids::default()),
         }

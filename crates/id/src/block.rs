@@ -5,8 +5,9 @@
 //! gives the rest back if nobody took a later block, which its fencing term shows.
 
 use crate::{
+    clock::{Clock, SystemClock},
     error::{IdError, StoreError},
-    store::{Block, IdStore},
+    store::{BLOCK_MAX, Block, IdStore},
 };
 use std::sync::{
     Mutex, MutexGuard, PoisonError,
@@ -15,9 +16,11 @@ use std::sync::{
 
 /// A generator of ids of kind `block`. Shared by reference between threads.
 #[derive(Debug)]
-pub struct Blocks {
+pub struct Blocks<C: Clock = SystemClock> {
     counter: String,
     size: u32,
+    burst: u32,
+    clock: C,
     /// The next number to give. Only grows; [`CLOSED`] at the end.
     next: AtomicI64,
     /// The end of the block. Stored after `next` when a block is new, so a reader that sees the new
@@ -30,17 +33,47 @@ pub struct Blocks {
 struct Keep {
     store: Box<dyn IdStore>,
     block: Option<Block>,
+    /// How many times `size` was taken last.
+    times: u32,
+    /// When the store gave the last block, and how long it took.
+    given_ns: u64,
+    took_ns: u64,
 }
 
 const CLOSED: i64 = i64::MAX;
+/// A block that lasts for less than so many times what the store needs to give it is short.
+const SHORT_TIMES: u64 = 8;
 
-impl Blocks {
+impl Blocks<SystemClock> {
     /// A generator that takes `size` numbers at a time. Asks the store at the first id.
     pub fn new(store: impl IdStore + 'static, counter: &str, size: u32) -> Self {
-        let keep = Mutex::new(Keep { store: Box::new(store), block: None });
+        Self::with_burst(store, counter, size, 1, SystemClock)
+    }
+}
+
+impl<C: Clock> Blocks<C> {
+    /// One that takes twice as many numbers as before, up to `burst` times `size`, while its blocks
+    /// are used up almost as fast as the store gives them; half as many when they last. So a gap may
+    /// be of `burst` blocks, but only of a process that uses as many in a moment.
+    pub fn with_burst(
+        store: impl IdStore + 'static,
+        counter: &str,
+        size: u32,
+        burst: u32,
+        clock: C,
+    ) -> Self {
+        let keep = Mutex::new(Keep {
+            store: Box::new(store),
+            block: None,
+            times: 1,
+            given_ns: 0,
+            took_ns: 0,
+        });
         Self {
             counter: counter.to_owned(),
             size,
+            burst: burst.max(1),
+            clock,
             next: AtomicI64::new(0),
             end: AtomicI64::new(0),
             keep,
@@ -57,7 +90,7 @@ impl Blocks {
             if let Some((first, _)) = self.try_take(1) {
                 return Ok(first);
             }
-            self.refill(self.size)?;
+            self.refill(1)?;
         }
     }
 
@@ -70,7 +103,7 @@ impl Blocks {
         let mut missing = count;
         while missing > 0 {
             let Some((first, taken)) = self.try_take(missing) else {
-                self.refill(self.size.max(missing))?;
+                self.refill(missing)?;
                 continue;
             };
             missing -= taken;
@@ -123,7 +156,7 @@ impl Blocks {
 
     #[cold]
     #[inline(never)]
-    fn refill(&self, size: u32) -> Result<(), IdError> {
+    fn refill(&self, at_least: u32) -> Result<(), IdError> {
         let mut keep = self.keep();
         let next = self.next.load(Ordering::Acquire);
         if next == CLOSED {
@@ -133,7 +166,18 @@ impl Blocks {
         if next < self.end.load(Ordering::Acquire) {
             return Ok(());
         }
+        let asked_ns = self.clock.elapsed_ns();
+        let lasted_ns = asked_ns.saturating_sub(keep.given_ns);
+        let short = keep.block.is_some() && lasted_ns < keep.took_ns.saturating_mul(SHORT_TIMES);
+        keep.times = if short {
+            keep.times.saturating_mul(2).min(self.burst)
+        } else {
+            keep.times.div_ceil(2)
+        };
+        let size = self.size.saturating_mul(keep.times).max(at_least).min(BLOCK_MAX.max(self.size));
         let block = keep.store.take_block(&self.counter, size)?;
+        keep.given_ns = self.clock.elapsed_ns();
+        keep.took_ns = keep.given_ns.saturating_sub(asked_ns);
         if block.first < next {
             return Err(IdError::Store(StoreError::Damaged {
                 store: format!("counter `{}`", self.counter),
@@ -147,9 +191,82 @@ impl Blocks {
     }
 }
 
-impl Drop for Blocks {
+impl<C: Clock> Drop for Blocks<C> {
     fn drop(&mut self) {
         // Best effort: who wants to know calls `close`.
         let _ = self.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        clock::ManualClock,
+        lease::Grant,
+        memory::MemoryStore,
+        store::{Lease, Space},
+    };
+    use std::{sync::Arc, time::Duration};
+
+    /// A store that needs a millisecond for each block.
+    #[derive(Debug)]
+    struct Slow(MemoryStore<Arc<ManualClock>>, Arc<ManualClock>);
+
+    impl IdStore for Slow {
+        fn claim(&mut self, space: &Space, h: &str, l: Duration) -> Result<Lease, StoreError> {
+            self.0.claim(space, h, l)
+        }
+
+        fn renew(
+            &mut self,
+            space: &Space,
+            node: u64,
+            term: i64,
+            length: Duration,
+        ) -> Result<Option<Grant>, StoreError> {
+            self.0.renew(space, node, term, length)
+        }
+
+        fn release(
+            &mut self,
+            space: &Space,
+            node: u64,
+            term: i64,
+            used_until_ms: i64,
+        ) -> Result<bool, StoreError> {
+            self.0.release(space, node, term, used_until_ms)
+        }
+
+        fn take_block(&mut self, counter: &str, count: u32) -> Result<Block, StoreError> {
+            self.1.advance(Duration::from_millis(1));
+            self.0.take_block(counter, count)
+        }
+
+        fn return_block(&mut self, c: &str, block: &Block, from: i64) -> Result<bool, StoreError> {
+            self.0.return_block(c, block, from)
+        }
+    }
+
+    /// How many numbers were taken at each refill, if each block lasts so long.
+    fn sizes(burst: u32, lasts_ms: &[u64]) -> Vec<i64> {
+        let clock = Arc::new(ManualClock::at(1_800_000_000_000));
+        let store = Slow(MemoryStore::new(Arc::clone(&clock)), Arc::clone(&clock));
+        let blocks = Blocks::with_burst(store, "c", 10, burst, Arc::clone(&clock));
+        let mut sizes = Vec::new();
+        for lasts in lasts_ms {
+            let first = blocks.next_id().unwrap();
+            let end = blocks.end.load(Ordering::Acquire);
+            sizes.push(end - first);
+            blocks.ranges((end - first - 1) as u32).unwrap();
+            clock.advance(Duration::from_millis(*lasts));
+        }
+        sizes
+    }
+
+    #[test]
+    fn short_blocks_grow_up_to_the_burst_and_shrink_again() {
+        assert_eq!(sizes(4, &[0, 0, 0, 7, 8, 8, 8]), [10, 20, 40, 40, 40, 20, 10]);
+        assert_eq!(sizes(1, &[0, 0, 0]), [10, 10, 10]);
     }
 }
