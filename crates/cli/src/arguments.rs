@@ -71,6 +71,10 @@ pub(crate) enum Command {
     Spend(Spend),
     /// Query the tables, read-only.
     Sql(Sql),
+    /// Give out ids that no other writer gets: integers ordered by time, dense integers, UUIDs.
+    Id(Id),
+    /// Serve ids to scripts by HTTP, on this machine unless told otherwise, until SIGTERM.
+    Serve(Serve),
     /// Look after the state file.
     State(State),
     /// See it work: the real program against an exchange that it starts on this machine.
@@ -226,6 +230,66 @@ pub(crate) struct Sql {
     /// At most so many rows.
     #[arg(long, value_name = "ROWS")]
     pub(crate) limit: Option<usize>,
+}
+
+/// Where ids come from.
+#[derive(Debug, Args)]
+pub(crate) struct IdOptions {
+    /// Lease from here instead of .tidewatch/ids.db: a SQLite file, postgres://USER@HOST/DATABASE, or
+    /// mariadb://... (a program built with `--features mariadb`). Default: $TIDEWATCH_IDS, for
+    /// addresses with a password.
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) store: Option<String>,
+    /// Whose integers must not collide share a space, or for `block` a counter.
+    #[arg(long, default_value = "ids", value_name = "NAME")]
+    pub(crate) space: String,
+    /// Lay the space out for at least so many writers at once, 1 to 2,097,152; fewer writers may each
+    /// take more ids a second. Fixed when a space is first used.
+    #[arg(long, default_value_t = 1024)]
+    pub(crate) nodes: u64,
+    /// Numbers that `block` takes from its counter at a time; as many may be a gap.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    pub(crate) block: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum IdKind {
+    /// 64-bit integers, ordered by time.
+    Int,
+    /// Small, dense integers.
+    Block,
+    /// UUIDs of version 7.
+    Uuid,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Database {
+    Postgres,
+    Mariadb,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Id {
+    /// How many.
+    #[arg(short = 'n', long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) count: u32,
+    /// Which ids.
+    #[arg(long, value_enum, default_value = "int")]
+    pub(crate) kind: IdKind,
+    #[command(flatten)]
+    pub(crate) options: IdOptions,
+    /// Print the SQL that lets this database give `int` ids by itself, and do nothing else.
+    #[arg(long, value_enum, value_name = "DATABASE")]
+    pub(crate) sql: Option<Database>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Where to listen. There are no accounts: whoever reaches it takes ids.
+    #[arg(long, default_value = "127.0.0.1:8710", value_name = "ADDRESS")]
+    pub(crate) listen: std::net::SocketAddr,
+    #[command(flatten)]
+    pub(crate) ids: IdOptions,
 }
 
 #[derive(Debug, Args)]

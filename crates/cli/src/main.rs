@@ -7,6 +7,7 @@
 mod arguments;
 mod commands;
 mod failure;
+mod ids;
 mod output;
 mod progress;
 mod project;
@@ -83,6 +84,9 @@ async fn run(arguments: &Arguments) -> Result<u8, Failure> {
         Command::Arrival(arrival) => commands::arrival::run(arguments, arrival).await,
         Command::Spend(spend) => commands::spend::run(arguments, spend).await,
         Command::Sql(sql) => commands::sql::run(arguments, sql).await,
+        // Databases are asked by clients that block.
+        Command::Id(wanted) => tokio::task::block_in_place(|| commands::id::run(arguments, wanted)),
+        Command::Serve(serve) => commands::serve::run(arguments, serve).await,
         Command::State(state) => commands::state::run(arguments, state).await,
         Command::Demo(demo) => commands::demo::run(arguments, demo).await,
     }

@@ -34,7 +34,7 @@ pub(crate) fn load(dir: &Path) -> Loaded {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is where `${NAME}` is looked up")]
-fn environment(name: &str) -> Option<String> {
+pub(crate) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
