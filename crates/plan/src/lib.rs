@@ -6,10 +6,17 @@
 //! - [`look`]: what follows an attempt: the one table of looks and retries, and what retries may
 //!   cost.
 //! - [`agenda`]: the due cells of one source, each handed out once.
+//! - [`schedule`]: when, and how, cells are looked at before their data has come.
+//! - [`trust`]: how far a cheap look is trusted.
 
 pub mod look;
 
 pub mod agenda;
 
+pub mod schedule;
+pub mod trust;
+
 pub use agenda::{Agenda, Due, Priority, Restored};
 pub use look::{LookPolicy, Next, Progress, RetryBudget, Revisit, next};
+pub use schedule::{EveryInterval, LookAnswer, Offer, PlannedLook, Schedule};
+pub use trust::Trust;

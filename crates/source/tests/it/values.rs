@@ -131,7 +131,7 @@ fn every_key_is_read() {
     assert_eq!(source.limit.scope.as_deref(), Some("vendor_api"));
     assert!(!source.limit.learn);
     assert_eq!(source.limit_scope(), "vendor_api");
-    assert_eq!(source.budget_per_day, Money::from_units(12.5));
+    assert_eq!(source.budget.per_day, Money::from_units(12.5));
     let names: Vec<_> = source.extract.fields.iter().map(|field| field.name.as_str()).collect();
     assert_eq!(names, ["date", "close", "symbol"]);
     let close = &source.extract.fields[1];

@@ -97,11 +97,11 @@ async fn damage_inside_is_an_error_and_never_other_data() {
 #[tokio::test]
 async fn a_file_of_a_newer_version_is_refused_untouched() {
     let (path, _alive) = filled().await;
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 3).unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 4).unwrap();
     let before = fs::read(&path).unwrap();
     for error in [open(&path).unwrap_err(), SqliteStore::open_read_only(&path).unwrap_err()] {
         assert!(
-            matches!(error, StateError::NewerVersion { found: 3, supported: 2, .. }),
+            matches!(error, StateError::NewerVersion { found: 4, supported: 3, .. }),
             "{error:?}"
         );
     }
