@@ -286,10 +286,9 @@ impl Reader<'_> {
 
     fn refuse(&self, token: Token, help: &str) -> ReadyError {
         let offset = token.offset();
-        let found = self.word(token).map_or_else(
-            || self.text[offset..].chars().take(1).collect(),
-            str::to_owned,
-        );
+        let found = self
+            .word(token)
+            .map_or_else(|| self.text[offset..].chars().take(1).collect(), str::to_owned);
         let known = Ready::WORDS.contains(&found.as_str());
         let word = self.word(token).filter(|_| !known).map(str::to_owned);
         let message = match &word {

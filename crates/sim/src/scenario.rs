@@ -54,6 +54,8 @@ pub struct EngineSettings {
     pub commit_rows: usize,
     /// The most that is spent in a day (UTC), over all sources.
     pub budget_per_day: Option<f64>,
+    /// The most that is spent in a month (UTC), over all sources.
+    pub budget_per_month: Option<f64>,
     /// From how long to how long a call to state, tables or archive takes.
     pub store_latency: [Elapsed; 2],
 }
@@ -66,6 +68,7 @@ impl Default for EngineSettings {
             commit_every: Elapsed(SignedDuration::from_secs(30)),
             commit_rows: 20_000,
             budget_per_day: None,
+            budget_per_month: None,
             store_latency: [Elapsed(SignedDuration::ZERO); 2],
         }
     }

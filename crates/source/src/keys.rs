@@ -392,11 +392,7 @@ pub(crate) static SETTINGS: Section = Section {
             "The folder of the bytes as received (default: .tidewatch/archive).",
         ),
         key("user_agent", Kind::Text, "How servers know us; name a way to reach you."),
-        key(
-            "budget",
-            Kind::Section(&SETTINGS_BUDGET),
-            "What all sources together may spend.",
-        ),
+        key("budget", Kind::Section(&SETTINGS_BUDGET), "What all sources together may spend."),
         key("commit", Kind::Section(&COMMIT), "How large the batches of the tables are."),
         later("alerts"),
         later("telemetry"),

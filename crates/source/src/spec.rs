@@ -8,8 +8,8 @@ use crate::{
 };
 use jiff::{SignedDuration, civil::Date};
 use model::{
-    Budget, Money, Period, SourceId, SourceVersion, TableName, calendar::CalendarSpec, expect::ExpectSpec,
-    field::ExtractSpec, grid::EntityRow,
+    Budget, Money, Period, SourceId, SourceVersion, TableName, calendar::CalendarSpec,
+    expect::ExpectSpec, field::ExtractSpec, grid::EntityRow,
 };
 use sha2::{Digest as _, Sha256};
 use std::{collections::BTreeSet, path::PathBuf};

@@ -3,8 +3,8 @@
 use crate::wire;
 use jiff::{SignedDuration, Timestamp, civil::Date};
 use model::{
-    AttemptId, Budget, Cause, CellKey, CellState, Digest, Entity, LookKind, Money, Outcome,
-    Period, SourceId, SourceVersion, Validators,
+    AttemptId, Budget, Cause, CellKey, CellState, Digest, Entity, LookKind, Money, Outcome, Period,
+    SourceId, SourceVersion, Validators,
 };
 use serde::{Deserialize, Serialize};
 

@@ -93,7 +93,7 @@ impl Watch {
         let money = |units: Option<f64>| units.and_then(Money::from_units);
         let limits = sources
             .iter()
-            .filter_map(|source| source.budget_per_day.map(|limit| (source.id.clone(), limit)));
+            .filter_map(|source| source.budget.per_day.map(|limit| (source.id.clone(), limit)));
         let budgets =
             Budgets { sources: limits.collect(), project: money(scenario.engine.budget_per_day) };
         let watched = scenario.sources.iter().zip(sources);

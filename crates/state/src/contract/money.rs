@@ -237,18 +237,13 @@ pub async fn a_periods_budget_counts_its_cells_whatever_the_day(store: &dyn Stat
 }
 
 pub async fn a_refund_goes_back_to_day_month_and_period(store: &dyn StateStore) {
-    let budget = Budget {
-        per_period: Some(units(4)),
-        per_day: Some(units(4)),
-        per_month: Some(units(4)),
-    };
-    let wish = |cells| Reserve { source_budget: budget, cost_each: units(2), ..request("eod", cells) };
+    let budget =
+        Budget { per_period: Some(units(4)), per_day: Some(units(4)), per_month: Some(units(4)) };
+    let wish =
+        |cells| Reserve { source_budget: budget, cost_each: units(2), ..request("eod", cells) };
     assert_eq!(store.reserve(&wish(2)).await.unwrap(), granted(1, 2, None));
-    let refunds = vec![
-        (AttemptId(1), units(1)),
-        (AttemptId(2), units(9)),
-        (AttemptId(77), units(9)),
-    ];
+    let refunds =
+        vec![(AttemptId(1), units(1)), (AttemptId(2), units(9)), (AttemptId(77), units(9))];
     let batch = Batch { attempts: attempts([1, 2]), refunds, ..batch(1, "eod", Vec::new()) };
     store.announce(&batch).await.unwrap();
     store.settle(1).await.unwrap();
