@@ -76,6 +76,10 @@ impl Pay {
 #[derive(Debug, Clone, Copy, Default)]
 struct PageLook {
     answered_at: Option<Timestamp>,
+    /// The batch that keeps what it named.
+    batch: i64,
+    /// The newest look whose batch is settled: what an engine that is killed may rely on.
+    settled_at: Option<Timestamp>,
     failures: u32,
 }
 
@@ -142,7 +146,12 @@ impl Arrival {
                 .pages
                 .into_iter()
                 .map(|(kind, period, at)| {
-                    ((kind, period), PageLook { answered_at: Some(at), failures: 0 })
+                    let look = PageLook {
+                        answered_at: Some(at),
+                        settled_at: Some(at),
+                        ..PageLook::default()
+                    };
+                    ((kind, period), look)
                 })
                 .collect(),
             arrived: kept.arrived,
@@ -399,10 +408,12 @@ impl Arrival {
         kind: LookKind,
         period: Period,
         sent_at: Timestamp,
+        batch: i64,
     ) -> Option<Timestamp> {
         self.changed = true;
         let look = self.page_looks.entry((kind, period)).or_default();
         look.failures = 0;
+        look.batch = batch;
         let before = look.answered_at.replace(sent_at);
         // Only the newest periods are looked for.
         while self.page_looks.len() > PAGES_KEPT {
@@ -420,8 +431,9 @@ impl Arrival {
 
     /// A page names a cell: it was not named by the look at `before`.
     pub(crate) fn is_named(&mut self, heard: &Heard<'_>, before: Option<Timestamp>) {
+        let was_seen = self.looked.get(&heard.code).is_some_and(|row| row.seen_at.is_some());
         self.hears(heard, LookAnswer::There, None);
-        if let Some(row) = self.looked.get_mut(&heard.code) {
+        if let Some(row) = self.looked.get_mut(&heard.code).filter(|_| !was_seen) {
             row.without_at = row.without_at.max(before);
         }
     }
@@ -431,9 +443,13 @@ impl Arrival {
         &mut self,
         source: &model::SourceId,
         now: Timestamp,
+        settled_through: i64,
     ) -> Option<ScheduleRow> {
         if !std::mem::take(&mut self.changed) {
             return None;
+        }
+        for look in self.page_looks.values_mut().filter(|look| look.batch <= settled_through) {
+            look.settled_at = look.answered_at;
         }
         let kept = Kept {
             trust: self.trust.iter().map(|(kind, trust)| (*kind, *trust)).collect(),
@@ -447,7 +463,7 @@ impl Arrival {
             pages: self
                 .page_looks
                 .iter()
-                .filter_map(|((kind, period), look)| Some((*kind, *period, look.answered_at?)))
+                .filter_map(|((kind, period), look)| Some((*kind, *period, look.settled_at?)))
                 .collect(),
             arrived: self.arrived,
             day: self.day,

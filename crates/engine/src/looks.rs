@@ -155,7 +155,8 @@ impl Engine {
             self.keep_attempt(id, observation);
             return;
         };
-        let before = arrival.page_answers(kind, period, observation.facts.at);
+        let batch = self.pending.number;
+        let before = arrival.page_answers(kind, period, observation.facts.at, batch);
         let cells = source.cells_of_page(period, &waiting, listed);
         observation.cells = cells.len() as u32;
         for cell in &cells {

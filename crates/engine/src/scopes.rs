@@ -119,10 +119,11 @@ impl Engine {
     /// Writes what was learned of arrivals.
     async fn write_schedules(&mut self) -> Result<(), EngineError> {
         let now = self.ports.clock.now().wall;
+        let settled_through = self.settled_through;
         let rows: Vec<_> = self
             .sources
             .iter_mut()
-            .filter_map(|(id, source)| source.arrival.as_mut()?.take_row(id, now))
+            .filter_map(|(id, source)| source.arrival.as_mut()?.take_row(id, now, settled_through))
             .collect();
         if !rows.is_empty() {
             self.ports.state.put_schedules(&rows).await?;

@@ -215,8 +215,9 @@ fn read_page(table: &Table, report: &mut Report) -> Option<PageSpec> {
 fn read_selector(text: &str, span: Span, report: &mut Report) -> Option<String> {
     match scraper::Selector::parse(text) {
         Ok(_) => Some(text.to_owned()),
-        Err(error) => {
-            let message = format!("`{text}` is not a CSS selector: {error}");
+        // The parser's own words speak of its insides.
+        Err(_) => {
+            let message = format!("`{text}` is not a CSS selector");
             report.error_help(span, message, "write it like `#ready li` or `td.symbol`");
             None
         }

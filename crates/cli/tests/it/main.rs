@@ -7,4 +7,5 @@ mod commands;
 mod crash;
 mod harness;
 mod hostile;
+mod looks;
 mod real_data;

@@ -1,7 +1,9 @@
 //! Each checker is seen to fail: on a history with one thing in it that may not be.
 
 use jiff::{SignedDuration, Timestamp, civil::date};
-use model::{AttemptId, Budget, Cause, CellKey, CellState, Entity, Money, Outcome, Period, SourceId};
+use model::{
+    AttemptId, Budget, Cause, CellKey, CellState, Entity, Money, Outcome, Period, SourceId,
+};
 use sim::{
     check::{
         Attempts, Budgets, Checked, DataRow, Expected, Found, Looks, PaceBound, Rows, Spent,
