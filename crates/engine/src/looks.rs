@@ -141,7 +141,9 @@ impl Engine {
         let compiled = std::sync::Arc::clone(&source.compiled);
         let Some(arrival) = source.arrival.as_mut() else { return };
         let waiting = arrival.page_ends(kind, period);
-        arrival.told(kind, matches!(said, Said::Listed(_)), &compiled);
+        if observation.outcome != Outcome::RateLimited {
+            arrival.told(kind, matches!(said, Said::Listed(_)), &compiled);
+        }
         let Said::Listed(listed) = said else {
             let failures = arrival.page_fails(kind, period);
             let pause = PAGE_RETRY_FIRST.saturating_mul(1 << failures.min(10)).min(PAGE_RETRY_MAX);
@@ -271,10 +273,10 @@ impl Engine {
         let (arrived, reason) = match row.state {
             CellState::Present if !was_present => {
                 let bytes = source.last_bytes.take().unwrap_or(0);
-                (arrival.arrives(code, &cell.entity, bytes), None)
+                (seen_at_last(arrival.arrives(code, &cell.entity, bytes), row, now), None)
             }
             CellState::Held if row.next_look_at.is_none() && !was_over => {
-                (arrival.concludes(code), None)
+                (seen_at_last(arrival.concludes(code), row, now), None)
             }
             CellState::Absent { .. } if !was_present && !was_over && row.next_look_at.is_none() => {
                 arrival.schedule.given_up(ordinal, now);
@@ -333,6 +335,12 @@ impl Engine {
             self.pending.push(observation, None, &table);
         }
     }
+}
+
+/// What came was seen at the latest by the answer that brought it.
+fn seen_at_last(arrived: Arrived, row: &CellRow, now: Timestamp) -> Arrived {
+    let brought = (row.observed_at.unwrap_or(now), LookKind::Paid);
+    Arrived { seen: arrived.seen.or(Some(brought)), ..arrived }
 }
 
 /// What did not come was not seen, whatever a cheap look said of it.

@@ -163,6 +163,7 @@ pub(crate) static REQUEST: Section = Section {
             "The status codes by which this server says that there is nothing.",
         ),
         key("conditional", Kind::Flag, "Whether to ask \"still the same?\" (default: true)."),
+        later("max_entities"),
         later("query"),
         later("pages"),
         later("paginate"),

@@ -43,6 +43,8 @@ async fn server(
                 let (method, path) =
                     (words.next().unwrap_or("").to_owned(), words.next().unwrap_or("").to_owned());
                 log.lock().unwrap().push(format!("{method} {path}"));
+                let asks_again = text.to_ascii_lowercase().contains("if-none-match");
+                let path = if asks_again { format!("{path}&again") } else { path };
                 let (status, headers, body) = rule(&method, &path);
                 let length = body.len();
                 let body = if method == "HEAD" { "" } else { &body };
@@ -303,9 +305,12 @@ async fn no_period_and_no_month_costs_more_than_its_budget_however_often_it_is_k
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_still_the_same_costs_what_is_declared_for_it() {
-    let (address, log) = server(|_, _| {
+    let (address, log) = server(|_, path| {
         let etag = "content-type: application/json\r\netag: \"e\"\r\n".to_owned();
-        (200, etag, NOTHING.to_owned())
+        match path.ends_with("&again") {
+            true => (304, etag, String::new()),
+            false => (200, etag, NOTHING.to_owned()),
+        }
     })
     .await;
     let project = Project::with_source(
@@ -317,6 +322,8 @@ async fn what_is_still_the_same_costs_what_is_declared_for_it() {
     assert_eq!(count(&log, "GET"), 2);
     let looks = project.sql("select look, cost from ledger.attempts order by attempt");
     assert_eq!([&looks[0]["look"], &looks[1]["look"]], ["paid", "conditional"]);
-    // This server answers with the whole, so the whole is paid.
-    assert!((number(&looks[1]["cost"]) - 1.0).abs() < 1e-9, "{looks}");
+    assert!((number(&looks[0]["cost"]) - 1.0).abs() < 1e-9, "{looks}");
+    assert!((number(&looks[1]["cost"]) - 0.1).abs() < 1e-9, "{looks}");
+    let spend = project.ok(&["spend", "--json"]).json();
+    assert!((number(&spend["total"]) - 1.1).abs() < 1e-9, "the rest was given back: {spend}");
 }
