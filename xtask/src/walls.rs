@@ -68,6 +68,8 @@ const HEAVY: &[(&str, &[&str])] = &[
     ("minijinja", &["source"]),
     ("clap", &["cli"]),
     ("anyhow", &["cli"]),
+    ("scraper", &["extract", "source"]),
+    ("quick-xml", &["extract"]),
     ("rand", &["env"]),
 ];
 
