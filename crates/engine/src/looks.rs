@@ -404,8 +404,8 @@ impl Runtime {
         observation: &Observation,
         before: Option<&CellRow>,
     ) -> Option<Lie> {
-        let compiled = std::sync::Arc::clone(&self.compiled);
         let arrival = self.arrival.as_mut()?;
+        let compiled = std::sync::Arc::clone(&self.compiled);
         let kind = observation.look?;
         let was_settled = before.is_some_and(|row| row.state.is_settled());
         let had_records = before.is_some_and(|row| row.state == CellState::Present);

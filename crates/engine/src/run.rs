@@ -446,6 +446,7 @@ impl Engine {
             self.progress.settled += 1;
         }
         let table = source.compiled.source.table.clone();
+        let has_arrival = source.arrival.is_some();
         let event = Event::Ended {
             at: now.wall,
             source: id.clone(),
@@ -457,7 +458,7 @@ impl Engine {
             state: row.state,
         };
         self.tell(|| event);
-        if self.sources.get(id).is_some_and(|source| source.arrival.is_some()) {
+        if has_arrival {
             self.note_arrival(id, &mut observation, before.as_ref(), &row, lie);
         }
         self.pending.push(observation, Some((row, changed)), &table);
