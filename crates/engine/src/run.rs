@@ -380,9 +380,10 @@ impl Engine {
                 self.in_flight -= 1;
                 let observation = (*result)?;
                 let meaning = self.learn(&source, &scope, leave, &observation);
-                match observation.looked.is_some() {
-                    true => self.account_look(&source, observation, meaning),
-                    false => self.account(&source, observation, meaning),
+                if observation.looked.is_some() {
+                    self.account_look(&source, observation, meaning);
+                } else {
+                    self.account(&source, observation, meaning);
                 }
                 Ok(())
             }

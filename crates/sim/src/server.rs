@@ -127,10 +127,8 @@ impl Servers {
         if method == Method::HEAD {
             let heads = server.heads;
             let lies = if content.is_some() { heads.conceals_share } else { heads.promises_share };
-            return match heads.refused {
-                true => Kind::NoHead,
-                false => Kind::Head(content.is_some() != (chance.unit() < lies)),
-            };
+            let is_promised = content.is_some() != (chance.unit() < lies);
+            return if heads.refused { Kind::NoHead } else { Kind::Head(is_promised) };
         }
         if cell.entity.as_str() == PAGE {
             return Kind::Page;

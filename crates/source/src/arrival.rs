@@ -77,10 +77,10 @@ pub(crate) fn read(
         report.error_help(table.span, message, help);
     }
     let is_get = root.table("request").is_none_or(|request| !request.has("body"));
-    let conditional = table.table("conditional").map(|inner| cost(inner));
-    let head = table.table("head").map(|inner| read_head(inner, is_get, report));
-    let page = table.table("page").map(|inner| read_page(inner, report));
-    let feed = table.table("feed").map(|inner| read_feed(inner, report));
+    let conditional = table.table("conditional").map(cost);
+    let head = declared(table, "head", |inner| read_head(inner, is_get, report));
+    let page = declared(table, "page", |inner| read_page(inner, report));
+    let feed = declared(table, "feed", |inner| read_feed(inner, report));
     if let Some(paid) = paid {
         for key in ["conditional", "head", "page", "feed"] {
             warn_of_price(table, key, paid, report);
@@ -92,19 +92,23 @@ pub(crate) fn read(
     };
     Some(ArrivalSpec {
         conditional,
-        head: all_or_nothing(head)?,
-        page: all_or_nothing(page)?,
-        feed: all_or_nothing(feed)?,
+        head: head.ok()?,
+        page: page.ok()?,
+        feed: feed.ok()?,
         value_per_hour,
     })
 }
 
-/// What is declared and could not be read makes the whole unusable.
-fn all_or_nothing<T>(declared: Option<Option<T>>) -> Option<Option<T>> {
-    match declared {
-        None => Some(None),
-        Some(read) => read.map(Some),
-    }
+/// It is declared, and wrong: the mistake was reported.
+struct Wrong;
+
+/// What is declared, if anything is.
+fn declared<T>(
+    table: &Table,
+    key: &str,
+    read: impl FnOnce(&Table) -> Option<T>,
+) -> Result<Option<T>, Wrong> {
+    table.table(key).map(|inner| read(inner).ok_or(Wrong)).transpose()
 }
 
 fn cost(table: &Table) -> Money {
@@ -194,7 +198,7 @@ fn read_page(table: &Table, report: &mut Report) -> Option<PageSpec> {
             None | Some(("text", _)) => EntityFrom::Text,
             Some((name, _)) => EntityFrom::Attribute(name.to_owned()),
         };
-        Listing::Select { selector: selector?, entity, pattern: pattern? }
+        Listing::Select { selector: selector?, entity, pattern: pattern.ok()? }
     } else if let Some((text, span)) = table.text("text") {
         Listing::Text { pattern: checked_pattern(text, span, report)? }
     } else {
@@ -224,12 +228,9 @@ fn read_selector(text: &str, span: Span, report: &mut Report) -> Option<String> 
     }
 }
 
-/// `None` if it is wrong.
-fn read_pattern(table: &Table, report: &mut Report) -> Option<Option<String>> {
-    match table.text("pattern") {
-        None => Some(None),
-        Some((text, span)) => checked_pattern(text, span, report).map(Some),
-    }
+fn read_pattern(table: &Table, report: &mut Report) -> Result<Option<String>, Wrong> {
+    let written = table.text("pattern");
+    written.map(|(text, span)| checked_pattern(text, span, report).ok_or(Wrong)).transpose()
 }
 
 fn checked_pattern(text: &str, span: Span, report: &mut Report) -> Option<String> {
@@ -261,7 +262,7 @@ fn read_feed(table: &Table, report: &mut Report) -> Option<PageSpec> {
         }
     };
     let pattern = read_pattern(table, report);
-    let listing = Listing::Feed { field: field?, pattern: pattern? };
+    let listing = Listing::Feed { field: field?, pattern: pattern.ok()? };
     Some(PageSpec { url: url?, listing, cost: cost(table) })
 }
 

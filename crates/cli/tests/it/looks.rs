@@ -247,9 +247,12 @@ async fn hostile_pages_name_nobody_and_nothing_is_lost() {
         ("application/octet-stream", "PK\u{3}\u{4}".repeat(5_000)),
         ("text/html", String::new()),
     ] {
-        let (address, log) = server(move |_, path| match path.starts_with("/eod") {
-            true => (200, json(), DATA.to_owned()),
-            false => (200, format!("content-type: {content_type}\r\n"), page.clone()),
+        let (address, log) = server(move |_, path| {
+            if path.starts_with("/eod") {
+                (200, json(), DATA.to_owned())
+            } else {
+                (200, format!("content-type: {content_type}\r\n"), page.clone())
+            }
         })
         .await;
         let arrival = format!(
@@ -307,9 +310,10 @@ async fn no_period_and_no_month_costs_more_than_its_budget_however_often_it_is_k
 async fn what_is_still_the_same_costs_what_is_declared_for_it() {
     let (address, log) = server(|_, path| {
         let etag = "content-type: application/json\r\netag: \"e\"\r\n".to_owned();
-        match path.ends_with("&again") {
-            true => (304, etag, String::new()),
-            false => (200, etag, NOTHING.to_owned()),
+        if path.ends_with("&again") {
+            (304, etag, String::new())
+        } else {
+            (200, etag, NOTHING.to_owned())
         }
     })
     .await;
