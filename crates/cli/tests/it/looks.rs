@@ -299,7 +299,9 @@ async fn no_period_and_no_month_costs_more_than_its_budget_however_often_it_is_k
     assert!((number(&spend["total"]) - number(&all[0]["cost"])).abs() < 1e-6, "{spend}");
 
     // A lost state comes back with what was spent on each period.
-    std::fs::remove_file(project.state_path()).unwrap();
+    for file in state::SqliteStore::files(project.state_path()) {
+        let _ = std::fs::remove_file(file);
+    }
     project.ok(&["state", "rebuild", "--now", "2026-03-04T01:00:00Z"]);
     let before = count(&log, "GET");
     project.run(&["run", "--once", "--now", "2026-03-04T01:00:00Z"]);
