@@ -74,6 +74,8 @@ const HEAVY: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("anyhow", &["cli"]),
     ("tract", &["onnx"]),
+    ("scraper", &["extract", "source"]),
+    ("quick-xml", &["extract"]),
     ("rand", &["env"]),
 ];
 

@@ -145,7 +145,7 @@ impl Project {
             commit_every: to_std(commit.every),
             in_flight_max: 1024,
             spool: self.home().join("spool"),
-            budget_per_day: self.settings.budget_per_day,
+            budget: self.settings.budget,
             accept_entities: Vec::new(),
             only: Vec::new(),
             user_agent: self.settings.user_agent.clone(),

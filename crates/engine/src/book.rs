@@ -3,7 +3,7 @@
 use crate::{compiled::Compiled, observation::Observation, runtime::Runtime};
 use account::{Evidence, Look, contradicts, judge};
 use jiff::{SignedDuration, Timestamp};
-use model::{CellState, Outcome};
+use model::{AttemptId, CellKey, CellState, Outcome};
 use pace::{Advice, Answer, Meaning, Ticket};
 use plan::look::{Next, Progress, next};
 use state::CellRow;
@@ -74,17 +74,25 @@ pub(crate) fn next_row(
         let outcome = if is_throttled { Outcome::RateLimited } else { outcome };
         next(source.policy(), outcome, &progress, retry_after, jitter, now)
     };
-    let is_retry = before.is_some_and(|row| row.failures > 0);
-    if !is_retry {
-        source.retry_budget.note_first_attempt();
-    }
-    let policy = source.policy();
     let transient = matches!(
         outcome,
         Outcome::Partial | Outcome::SourceError | Outcome::TransportError | Outcome::RateLimited
     );
-    let soon = transient && (failures <= policy.retries || is_throttled);
-    let look_every = policy.look_every;
+    let soon = transient && (failures <= source.policy().retries || is_throttled);
+    let planned = match planned {
+        // A schedule decides when to look again at what has not come; not how failures are repeated.
+        Next::LookAt(at, priority) if !soon && !has_records => {
+            let asked_for = retry_after.and_then(|wait| now.checked_add(wait).ok());
+            let scheduled = source.scheduled(observation.ordinal, now);
+            Next::LookAt(scheduled.map_or(at, |at| at.max(asked_for.unwrap_or(now))), priority)
+        }
+        planned => planned,
+    };
+    let is_retry = before.is_some_and(|row| row.failures > 0);
+    if !is_retry {
+        source.retry_budget.note_first_attempt();
+    }
+    let look_every = source.policy().look_every;
     let (look, retrying) = match planned {
         Next::LookAt(at, _) if soon && !is_throttled && !source.retry_budget.allow() => {
             // The budget of retries is spent: the source is in trouble, and asking more makes it worse.
@@ -142,4 +150,39 @@ pub(crate) fn next_row(
         updated_at: now,
     };
     (row, retrying)
+}
+
+/// The row of a cell whose time is over, and that no money was left for.
+pub(crate) fn without_money(
+    source: &Runtime,
+    cell: &CellKey,
+    before: Option<&CellRow>,
+    now: Timestamp,
+) -> CellRow {
+    let complete_since_due = before.is_some_and(|row| row.complete_since_due);
+    let state = judge(&Evidence {
+        before: before.map_or(CellState::Due, |row| row.state),
+        outcome: Outcome::Skipped,
+        has_records: false,
+        complete_since_due,
+        expects_records: source.compiled.source.expect.expects_records(),
+        look: Look::Over,
+    });
+    CellRow {
+        entity: cell.entity.clone(),
+        period: cell.period,
+        state,
+        outcome: Some(Outcome::Skipped),
+        looks: before.map_or(0, |row| row.looks),
+        failures: before.map_or(0, |row| row.failures),
+        complete_since_due,
+        records: 0,
+        quarantined: 0,
+        observed_at: before.and_then(|row| row.observed_at),
+        next_look_at: None,
+        last_attempt: before.map_or(AttemptId(0), |row| row.last_attempt),
+        evidence: before.and_then(|row| row.evidence.clone()),
+        records_hash: None,
+        updated_at: now,
+    }
 }

@@ -13,6 +13,7 @@
 
 use crate::{
     EngineError,
+    arrival_tables::{ArrivalRow, ArrivalRows, arrivals_schema},
     observation::Observation,
     ports::Ports,
     scope::ScopeBooks,
@@ -25,9 +26,9 @@ use crate::{
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use jiff::Timestamp;
 use lake::{LedgerTable, Maintenance, StagedFile, TableRef};
-use model::{AttemptId, SourceId, TableName};
+use model::{AttemptId, CellKey, Money, Outcome, SourceId, TableName};
 use serde::{Deserialize, Serialize};
-use state::{Batch, CellRow};
+use state::{Batch, CellRow, LookRow};
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::time::Instant;
 
@@ -55,6 +56,10 @@ pub(crate) struct Pending {
     cells: Vec<(SourceId, CellRow)>,
     closed: Vec<AttemptId>,
     observed_at_max: Option<Timestamp>,
+    arrivals: Chunks<ArrivalRows>,
+    pub(crate) looks: Vec<(SourceId, LookRow)>,
+    pub(crate) looks_over: Vec<CellKey>,
+    refunds: Vec<(AttemptId, Money)>,
     /// What the limit scopes went through.
     pub(crate) scopes: Vec<(String, ScopeBooks)>,
 }
@@ -79,6 +84,10 @@ impl Pending {
             cells: Vec::new(),
             closed: Vec::new(),
             observed_at_max: None,
+            arrivals: Chunks::new(),
+            looks: Vec::new(),
+            looks_over: Vec::new(),
+            refunds: Vec::new(),
             scopes: Vec::new(),
         }
     }
@@ -97,7 +106,24 @@ impl Pending {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.closed.is_empty()
+        self.closed.is_empty() && self.cells.is_empty()
+    }
+
+    /// Takes a row that no attempt of its own made.
+    pub(crate) fn push_row(&mut self, source: &SourceId, row: CellRow, changed: Changed) {
+        self.opened_at.get_or_insert_with(Instant::now);
+        self.held_bytes += 512;
+        if changed == Changed::Yes {
+            self.changes.next(1).push(source, &row, Money::ZERO);
+        }
+        self.cells.push((source.clone(), row));
+    }
+
+    /// Takes the end of a cell's wait.
+    pub(crate) fn push_arrival(&mut self, row: &ArrivalRow<'_>) {
+        self.opened_at.get_or_insert_with(Instant::now);
+        self.arrivals.next(1).push(row);
+        self.looks_over.push(row.cell.clone());
     }
 
     /// Takes an ended attempt with the row it makes of its cell, if it says anything about one.
@@ -111,6 +137,9 @@ impl Pending {
         self.held_bytes += observation.held_bytes();
         self.attempts.next(1).push(&observation);
         self.closed.push(observation.attempt);
+        if observation.cost < observation.reserved && observation.outcome != Outcome::Skipped {
+            self.refunds.push((observation.attempt, observation.reserved - observation.cost));
+        }
         self.observed_at_max = self.observed_at_max.max(Some(observation.observed_at));
         if !observation.quarantined.rows.is_empty() {
             let rows =
@@ -194,6 +223,12 @@ async fn announce_of(ports: &Ports, pending: Pending) -> Result<(Batch, Commits)
         let files = stage(ports, &table, &cells_schema(), rows).await?;
         commits.tables.push((table, files));
     }
+    if !pending.arrivals.is_empty() {
+        let rows = pending.arrivals.finish().map_err(ledger_failed)?;
+        let table = TableRef::Ledger(LedgerTable::Arrivals);
+        let files = stage(ports, &table, &arrivals_schema(), rows).await?;
+        commits.tables.push((table, files));
+    }
     let throttles = throttle_rows(&pending.scopes, ports.clock.now().wall);
     let paces = pace_rows(&pending.scopes);
     for (table, rows) in [(LedgerTable::Throttles, throttles), (LedgerTable::Paces, paces)] {
@@ -215,6 +250,9 @@ async fn announce_of(ports: &Ports, pending: Pending) -> Result<(Batch, Commits)
         commits: encoded,
         cells: pending.cells,
         attempts: pending.closed,
+        looks: pending.looks,
+        looks_over: pending.looks_over,
+        refunds: pending.refunds,
     };
     Ok((batch, commits))
 }

@@ -2,19 +2,23 @@
 
 use crate::{EngineError, mask::Secrets, tables::data_schema};
 use arrow::datatypes::SchemaRef;
-use extract::Extractor;
+use extract::{Extractor, Lister};
 use fetch::{FetchLimits, FetchRequest};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use model::{AttemptId, Entity, Period};
+use model::{AttemptId, Entity, LookKind, Period};
 use plan::look::{LookPolicy, Revisit};
 use sha2::{Digest as _, Sha256};
 use source::{Auth, Source, TemplateError};
+use state::CellRow;
 use std::{path::Path, sync::Arc, time::Duration};
 use validate::Validator;
 
 /// Bodies up to this are held in memory; larger ones go through the spool folder.
 const MEMORY_LIMIT_BYTES: u64 = 1024 * 1024;
 const HEADER_LIMIT_BYTES: u64 = 64 * 1024;
+/// A page or feed that says whose data is there has no more bytes, decoded.
+const PAGE_LIMIT_BYTES: u64 = 8 * 1024 * 1024;
+
 /// One version of one source, immutable, shared by the tasks that walk it.
 #[derive(Debug)]
 pub(crate) struct Compiled {
@@ -25,7 +29,12 @@ pub(crate) struct Compiled {
     pub(crate) schema: SchemaRef,
     pub(crate) limits: Arc<FetchLimits>,
     pub(crate) policy: LookPolicy,
+    pub(crate) page_limits: Arc<FetchLimits>,
+    page: Option<Arc<Lister>>,
+    feed: Option<Arc<Lister>>,
     headers: Arc<HeaderMap>,
+    /// For another server than the request's: nothing secret.
+    public_headers: Arc<HeaderMap>,
     /// Looked for in answers, so that an echo does not carry them into archive and tables.
     pub(crate) secrets: Secrets,
 }
@@ -54,6 +63,24 @@ impl Compiled {
             empty_status: request.empty_status.clone(),
             spool_dir: spool.to_owned(),
         };
+        let page_limits = FetchLimits {
+            body_limit_bytes: request.body_limit_bytes.min(PAGE_LIMIT_BYTES),
+            decoded_limit_bytes: request.decoded_limit_bytes.min(PAGE_LIMIT_BYTES),
+            html_limit_bytes: request.html_limit_bytes.max(PAGE_LIMIT_BYTES),
+            memory_limit_bytes: PAGE_LIMIT_BYTES,
+            ..limits.clone()
+        };
+        let lister = |kind| {
+            let page = source.arrival.as_ref().and_then(|spec| spec.page_of(kind));
+            page.map(|page| Lister::new(&page.listing).map(Arc::new)).transpose().map_err(&failed)
+        };
+        let (page, feed) = (lister(LookKind::Page)?, lister(LookKind::Feed)?);
+        let mut public_headers = HeaderMap::new();
+        for name in [http::header::USER_AGENT, http::header::ACCEPT_ENCODING] {
+            if let Some(value) = headers.get(&name).filter(|value| !value.is_sensitive()) {
+                public_headers.insert(name, value.clone());
+            }
+        }
         let looks = &source.looks;
         let policy = LookPolicy {
             look_every: looks.look_every,
@@ -73,6 +100,10 @@ impl Compiled {
             extractor,
             validator,
             limits: Arc::new(limits),
+            page_limits: Arc::new(page_limits),
+            page,
+            feed,
+            public_headers: Arc::new(public_headers),
             policy,
             headers: Arc::new(headers),
             secrets: Secrets::new(secrets),
@@ -102,6 +133,61 @@ impl Compiled {
             limits: Arc::clone(&self.limits),
             expects_json: true,
         })
+    }
+
+    /// The request of a cheap look.
+    pub(crate) fn look_request(
+        &self,
+        kind: LookKind,
+        entity: &Entity,
+        period: &str,
+    ) -> Result<FetchRequest, TemplateError> {
+        let spec = self.source.arrival.as_ref();
+        let (method, template) = match (kind, spec) {
+            (LookKind::Page | LookKind::Feed, Some(spec)) => {
+                (http::Method::GET, spec.page_of(kind).map(|page| &page.url))
+            }
+            (_, spec) => {
+                let head = spec.and_then(|spec| spec.head.as_ref());
+                (http::Method::HEAD, head.and_then(|head| head.url.as_ref()))
+            }
+        };
+        let template = template.unwrap_or(&self.source.request.url);
+        let is_home = template.origin() == self.source.request.url.origin();
+        let headers = if is_home { &self.headers } else { &self.public_headers };
+        let limits = if method == http::Method::HEAD { &self.limits } else { &self.page_limits };
+        let mut headers = Arc::clone(headers);
+        if kind.speaks_for_many() {
+            Arc::make_mut(&mut headers)
+                .insert(http::header::ACCEPT, HeaderValue::from_static("*/*"));
+        }
+        Ok(FetchRequest {
+            method,
+            url: template.render_url(entity.as_str(), period)?,
+            headers,
+            validators: None,
+            body: bytes::Bytes::new(),
+            limits: Arc::clone(limits),
+            expects_json: false,
+        })
+    }
+
+    /// What reads the names off a page or feed.
+    pub(crate) fn lister(&self, kind: LookKind) -> Option<&Arc<Lister>> {
+        match kind {
+            LookKind::Page => self.page.as_ref(),
+            LookKind::Feed => self.feed.as_ref(),
+            LookKind::Paid | LookKind::Conditional | LookKind::Head => None,
+        }
+    }
+
+    /// Whether a cell can be asked "still the same?".
+    pub(crate) fn has_validators(&self, row: Option<&CellRow>) -> bool {
+        let evidence = row.and_then(|row| row.evidence.as_ref());
+        self.source.request.conditional
+            && evidence.is_some_and(|evidence| {
+                !evidence.validators.is_empty() && evidence.source_version == self.source.version
+            })
     }
 
     /// What a validator belongs to beside the archived body: the request and the definition.

@@ -8,19 +8,25 @@
 //! bring in micro-batches, exactly once. It knows no command line and no web.
 
 mod answer;
+mod arrival;
+mod arrival_tables;
 mod book;
 mod commit;
 mod compiled;
 mod error;
 mod grid;
 mod lock;
+mod look;
+mod looks;
 mod mask;
 mod observation;
 mod ports;
 mod rebuild;
 mod recover;
+mod reserve;
 mod run;
 mod runtime;
+mod schedule;
 mod scope;
 mod scope_tables;
 mod scopes;
@@ -30,6 +36,8 @@ mod trial;
 mod way;
 mod wish;
 
+pub use arrival::LookTrust;
+pub use arrival_tables::arrivals_schema;
 pub use error::EngineError;
 pub use grid::{Ranges, grid_of, horizon};
 pub use lock::ProjectLock;

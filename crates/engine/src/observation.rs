@@ -2,9 +2,14 @@
 
 use crate::tables::{DataPart, Provenance};
 use arrow::datatypes::SchemaRef;
+use extract::Listed;
 use jiff::Timestamp;
 use lake::StagedFile;
-use model::{AttemptId, CellKey, Money, Outcome, SourceVersion, TableName, grid::CellOrdinal};
+use model::{
+    AttemptId, CellKey, LookKind, Money, Outcome, SourceVersion, TableName, Validators,
+    grid::CellOrdinal,
+};
+use plan::LookAnswer;
 use state::Evidence;
 use std::time::Duration;
 
@@ -22,6 +27,14 @@ pub struct Observation {
     pub priority: &'static str,
     /// What it cost.
     pub cost: Money,
+    /// What was reserved for it.
+    pub(crate) reserved: Money,
+    /// How the cell was looked at; `None`: it is not known any more.
+    pub look: Option<LookKind>,
+    /// How many cells the answer spoke for.
+    pub cells: u32,
+    /// What a cheap look said.
+    pub(crate) looked: Option<Looked>,
     /// How it ended.
     pub outcome: Outcome,
     /// The evidence for the outcome in one line, without secrets.
@@ -46,6 +59,27 @@ pub struct Observation {
     pub data: DataRows,
     /// Rows for the quarantine table.
     pub quarantined: QuarantinedRows,
+}
+
+/// The answer of a cheap look.
+#[derive(Debug)]
+pub(crate) struct Looked {
+    pub(crate) said: Said,
+    /// Of a HEAD: what its answer can be compared with next time.
+    pub(crate) validators: Validators,
+}
+
+/// What a cheap look said.
+#[derive(Debug)]
+pub(crate) enum Said {
+    /// Something about its cell.
+    Cell(LookAnswer),
+    /// The entities whose data is there.
+    Listed(Listed),
+    /// The server does not know such requests.
+    Unsupported,
+    /// There was no answer that could be used.
+    Failed,
 }
 
 /// Figures of one exchange.

@@ -5,7 +5,7 @@ use env::{Clock, Entropy};
 use fetch::Transport;
 use jiff::Timestamp;
 use lake::Lake;
-use model::{AttemptId, CellState, Money, Outcome, Period, SourceId};
+use model::{AttemptId, Budget, CellState, LookKind, Outcome, Period, SourceId};
 use source::Source;
 use state::StateStore;
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -54,8 +54,8 @@ pub struct Options {
     pub in_flight_max: usize,
     /// Where bodies too large for memory go while they are worked on.
     pub spool: PathBuf,
-    /// The most the project may spend in one UTC day.
-    pub budget_per_day: Option<Money>,
+    /// The most the project may spend in one UTC day and month.
+    pub budget: Budget,
     /// Sources whose list of entities may have lost most of its lines.
     pub accept_entities: Vec<SourceId>,
     /// Sources to run; empty: all.
@@ -87,6 +87,36 @@ pub enum Event {
         /// Which.
         attempt: AttemptId,
     },
+    /// A cheap look was found to have lied.
+    LookLied {
+        /// When.
+        at: Timestamp,
+        /// The cell's source.
+        source: SourceId,
+        /// The cell's entity.
+        entity: model::Entity,
+        /// The cell's period.
+        period: Period,
+        /// Which kind of look.
+        look: LookKind,
+        /// It said that data is there, and there was none; else the other way round.
+        said_there: bool,
+    },
+    /// A cell's wait is over: its data came, or it is waited for no more.
+    Arrived {
+        /// When.
+        at: Timestamp,
+        /// The cell's source.
+        source: SourceId,
+        /// The cell's entity.
+        entity: model::Entity,
+        /// The cell's period.
+        period: Period,
+        /// The last look that left before and found nothing.
+        not_before: Option<Timestamp>,
+        /// The first look that found it; `None`: it never came.
+        seen_at: Option<Timestamp>,
+    },
     /// An attempt ended and was accounted.
     Ended {
         /// When.
@@ -99,6 +129,8 @@ pub enum Event {
         period: Period,
         /// Which attempt.
         attempt: AttemptId,
+        /// How the cell was looked at.
+        look: LookKind,
         /// How it ended.
         outcome: Outcome,
         /// What the cell is now.

@@ -13,11 +13,11 @@ use futures::future::BoxFuture;
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use lake::{Lake, LedgerTable, Scan, TableRef};
 use model::{
-    AttemptId, Cause, CellState, Entity, Money, Outcome, Period, SourceId, SourceVersion,
+    AttemptId, Cause, CellState, Entity, LookKind, Money, Outcome, Period, SourceId, SourceVersion,
     Validators,
 };
 use source::Source;
-use state::{CellRow, Evidence, Rebuilt, SourceRow, SpendRow};
+use state::{CellRow, Evidence, LookRow, Rebuilt, SourceRow, SpendRow};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -33,7 +33,7 @@ pub fn rebuild<'a>(
 ) -> BoxFuture<'a, Result<Rebuilt, EngineError>> {
     Box::pin(async move {
         let mut books = Books::default();
-        let attempts = read(lake, TableRef::Ledger(LedgerTable::Attempts), ATTEMPT_COLUMNS).await?;
+        let attempts = read_attempts(lake).await?;
         attempts.iter().try_for_each(|batch| books.take_attempts(batch))?;
         let cells = read(lake, TableRef::Ledger(LedgerTable::Cells), CELL_COLUMNS).await?;
         cells.iter().try_for_each(|batch| books.take_cells(batch))?;
@@ -51,6 +51,7 @@ const ATTEMPT_COLUMNS: &[&str] = &[
     "period",
     "attempt",
     "planned_at",
+    "at",
     "outcome",
     "cost",
     "source_version",
@@ -77,6 +78,18 @@ const CELL_COLUMNS: &[&str] = &[
 ];
 const DATA_COLUMNS: &[&str] = &["_entity", "_period", "_attempt", "_observed_at", "_tombstone"];
 
+/// The attempts; those of a table that no program has written since looks had kinds are paid ones.
+async fn read_attempts(lake: &dyn Lake) -> Result<Vec<RecordBatch>, EngineError> {
+    let table = TableRef::Ledger(LedgerTable::Attempts);
+    let with_look: Vec<&str> = ATTEMPT_COLUMNS.iter().copied().chain(["look"]).collect();
+    match read(lake, table.clone(), &with_look).await {
+        Err(EngineError::Lake(lake::LakeError::Column { .. })) => {
+            read(lake, table, ATTEMPT_COLUMNS).await
+        }
+        result => result,
+    }
+}
+
 async fn read(
     lake: &dyn Lake,
     table: TableRef,
@@ -93,6 +106,7 @@ struct Books {
     cells: BTreeMap<CellId, CellRow>,
     records: BTreeMap<CellId, (i64, Timestamp, u64)>,
     spend: BTreeMap<(SourceId, Date), (u64, Money)>,
+    period_spend: BTreeMap<(SourceId, Period), Money>,
     observed_at_max: Option<Timestamp>,
 }
 
@@ -102,7 +116,43 @@ struct Looks {
     failures: u32,
     complete: bool,
     last: i64,
+    last_at: Option<Timestamp>,
+    without_at: Option<Timestamp>,
+    without_paid_at: Option<Timestamp>,
     evidence: Option<(i64, Evidence)>,
+}
+
+impl Looks {
+    /// A cheap look is no evidence of a cell, only of when it was looked at.
+    fn take_cheap(
+        &mut self,
+        attempt: i64,
+        look: Option<LookKind>,
+        outcome: Outcome,
+        sent_at: Option<Timestamp>,
+    ) {
+        self.count += 1;
+        self.last = self.last.max(attempt);
+        self.last_at = self.last_at.max(sent_at);
+        // A page says in a word that it was read, and not what it says of this cell.
+        if look == Some(LookKind::Head) && outcome == Outcome::EmptyUnproven {
+            self.without_at = self.without_at.max(sent_at);
+        }
+    }
+
+    fn row(&self, cell: &CellId) -> Option<LookRow> {
+        Some(LookRow {
+            entity: cell.1.clone(),
+            period: cell.2,
+            looks: self.count,
+            last_at: self.last_at?,
+            without_at: self.without_at,
+            without_paid_at: self.without_paid_at,
+            seen_at: None,
+            seen_by: None,
+            validators: Validators::default(),
+        })
+    }
 }
 
 /// Readers of one batch's columns.
@@ -178,12 +228,29 @@ impl Books {
             {
                 let day = at.to_zoned(TimeZone::UTC).date();
                 let spent = self.spend.entry((cell.0.clone(), day)).or_default();
+                let cost = Money { micros: i64::try_from(cost.value(row)).unwrap_or(i64::MAX) };
                 spent.0 += 1;
-                spent.1 += Money { micros: i64::try_from(cost.value(row)).unwrap_or(i64::MAX) };
+                spent.1 += cost;
+                *self.period_spend.entry((cell.0.clone(), cell.2)).or_default() += cost;
+            }
+            let look = match columns.0.column_by_name("look") {
+                Some(_) => columns.text("look", row)?.and_then(LookKind::parse),
+                None => None,
+            };
+            if look.is_some_and(|look| !look.brings_data()) {
+                let sent_at = columns.time("at", row)?;
+                self.looks.entry(cell).or_default().take_cheap(attempt, look, outcome, sent_at);
+                continue;
             }
             let evidence = Self::evidence(&columns, row)?;
+            let sent_at = columns.time("at", row)?;
             let looks = self.looks.entry(cell).or_default();
             looks.count += 1;
+            looks.last_at = looks.last_at.max(sent_at);
+            if matches!(outcome, Outcome::EmptyProven | Outcome::NotModified | Outcome::Gone) {
+                looks.without_at = looks.without_at.max(sent_at);
+                looks.without_paid_at = looks.without_paid_at.max(sent_at);
+            }
             if attempt > looks.last {
                 looks.last = attempt;
                 looks.failures =
@@ -327,6 +394,14 @@ impl Books {
             self.attempts.insert(attempt);
             self.cells.insert(cell, row);
         }
+        let has_arrival = |id: &SourceId| {
+            sources.iter().any(|source| source.id == *id && source.arrival.is_some())
+        };
+        let open = self.looks.iter().filter(|(cell, _)| {
+            has_arrival(&cell.0) && self.cells.get(*cell).is_none_or(|row| !row.state.is_settled())
+        });
+        let open_looks: Vec<(SourceId, LookRow)> =
+            open.filter_map(|(cell, looks)| Some((cell.0.clone(), looks.row(cell)?))).collect();
         for (cell, row) in &mut self.cells {
             if let Some(looks) = self.looks.remove(cell) {
                 row.looks = looks.count;
@@ -359,6 +434,12 @@ impl Books {
                 .into_iter()
                 .map(|((source, day), (requests, spent))| SpendRow { source, day, requests, spent })
                 .collect(),
+            period_spend: self
+                .period_spend
+                .into_iter()
+                .map(|((source, period), spent)| (source, period, spent))
+                .collect(),
+            looks: open_looks,
             cells: self.cells.into_iter().map(|(cell, row)| (cell.0, row)).collect(),
         }
     }

@@ -81,6 +81,10 @@ fn interrupted(
         planned_at: attempt.reserved_at,
         priority: "live",
         cost: attempt.cost,
+        reserved: attempt.cost,
+        look: None,
+        cells: 1,
+        looked: None,
         outcome: Outcome::TransportError,
         detail: "not accounted: a `tidewatch try`, or cut off when an engine stopped; the cost is \
                  counted, the cell is asked again"

@@ -10,6 +10,7 @@ use crate::{
     observation::Observation,
     ports::{Control, Event, Mode, Options, Ports, Progress, Watchers},
     recover::recover,
+    reserve::Group,
     runtime::Runtime,
     scope::Scope,
     scopes::Leave,
@@ -18,12 +19,11 @@ use crate::{
 };
 use env::{Idle, Moment};
 use futures::FutureExt;
-use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use model::{AttemptId, CellKey, Outcome, SourceId};
+use jiff::{SignedDuration, Timestamp};
+use model::{AttemptId, LookKind, Outcome, SourceId};
 use pace::{Meaning, Pace, Permit};
-use plan::agenda::Due;
 use source::Source;
-use state::{BudgetScope, Granted, Reserve, StateError};
+use state::{CellRow, Granted, StateError};
 use std::{
     collections::BTreeMap,
     panic::AssertUnwindSafe,
@@ -69,7 +69,7 @@ impl Summary {
     }
 }
 
-enum Message {
+pub(crate) enum Message {
     Ended {
         source: SourceId,
         scope: String,
@@ -78,9 +78,9 @@ enum Message {
     },
     Reserved {
         source: SourceId,
-        due: Vec<(Due, CellKey)>,
+        groups: Vec<Group>,
         at: Timestamp,
-        result: Result<Granted, StateError>,
+        result: Result<Vec<Granted>, StateError>,
     },
     Committed {
         number: i64,
@@ -113,7 +113,7 @@ pub struct Engine {
     pub(crate) unsent: Vec<AttemptId>,
     pub(crate) progress: Progress,
     pub(crate) summary: Summary,
-    sender: mpsc::UnboundedSender<Message>,
+    pub(crate) sender: mpsc::UnboundedSender<Message>,
     messages: mpsc::UnboundedReceiver<Message>,
     /// The `_observed_at` of the last accounted attempt: tasks stamp, and may arrive out of order.
     observed_at_latest: Timestamp,
@@ -298,6 +298,7 @@ impl Engine {
             let full = self.is_full();
             let Some(source) = self.sources.get_mut(&id) else { continue };
             source.extend(now.wall);
+            source.tick(now.wall);
             if source.paused() {
                 continue;
             }
@@ -309,46 +310,6 @@ impl Engine {
             }
         }
         wake
-    }
-
-    /// Asks the state for money for the next cells of a source, beside the loop.
-    fn reserve(&mut self, id: &SourceId, now: Moment) {
-        let settled_through = self.settled_through;
-        let Some(source) = self.sources.get_mut(id) else { return };
-        let rate = self.scopes.get(&source.scope).map_or(f64::MAX, |scope| scope.pace.rate());
-        let chunk = source.reserve_chunk(rate);
-        let low = source.ready.len() * 2 < chunk;
-        if source.reserving || !low || source.spent_until.is_some_and(|until| now.wall < until) {
-            return;
-        }
-        source.spent_until = None;
-        let (due, unsettled) = source.take_due(now.wall, chunk, settled_through);
-        self.flush_wanted |= unsettled;
-        if due.is_empty() {
-            return;
-        }
-        // With its cell: the grid may change while the state is asked, and ordinals with it.
-        let due: Vec<_> = due
-            .into_iter()
-            .filter_map(|due| source.cell(due.ordinal).map(|cell| (due, cell)))
-            .collect();
-        let cells = due.iter().map(|(_, cell)| (cell.entity.clone(), cell.period)).collect();
-        let request = Reserve {
-            source: id.clone(),
-            cells,
-            cost_each: source.cost(),
-            at: now.wall,
-            source_limit_per_day: source.compiled.source.budget_per_day,
-            project_limit_per_day: self.options.budget_per_day,
-        };
-        source.reserving = true;
-        self.reserving += 1;
-        let (state, sender, id) = (Arc::clone(&self.ports.state), self.sender.clone(), id.clone());
-        tokio::spawn(async move {
-            let result = state.reserve(&request).await;
-            // The loop outlives its tasks, or does not care any more.
-            let _ = sender.send(Message::Reserved { source: id, due, at: request.at, result });
-        });
     }
 
     fn send(&mut self, id: &SourceId, now: Moment) -> Option<Duration> {
@@ -382,6 +343,7 @@ impl Engine {
                 None => (None, false),
             };
             let job = source.ready.pop_front()?;
+            source.leaves(&job, now.wall);
             let leave = Leave { ceiling: source.ceiling.sent(now), scope: ticket, delayed };
             let scope = source.scope.clone();
             self.spawn(job, scope, leave, now);
@@ -418,12 +380,16 @@ impl Engine {
                 self.in_flight -= 1;
                 let observation = (*result)?;
                 let meaning = self.learn(&source, &scope, leave, &observation);
-                self.account(&source, observation, meaning);
+                if observation.looked.is_some() {
+                    self.account_look(&source, observation, meaning);
+                } else {
+                    self.account(&source, observation, meaning);
+                }
                 Ok(())
             }
-            Message::Reserved { source, due, at, result } => {
+            Message::Reserved { source, groups, at, result } => {
                 self.reserving -= 1;
-                self.reserved(&source, &due, at, result?);
+                self.reserved(&source, groups, at, &result?);
                 Ok(())
             }
             Message::Committed { number, result } => {
@@ -437,42 +403,13 @@ impl Engine {
         }
     }
 
-    fn reserved(&mut self, id: &SourceId, due: &[(Due, CellKey)], at: Timestamp, granted: Granted) {
-        let attempts = (granted.first.0..).map(AttemptId);
-        let Some(source) = self.sources.get_mut(id) else {
-            self.unsent.extend(attempts.take(granted.granted));
-            return;
-        };
-        source.reserving = false;
-        for (index, ((due, cell), attempt)) in due.iter().zip(attempts).enumerate() {
-            let is_granted = index < granted.granted;
-            match source
-                .locate(cell, due.ordinal)
-                .map(|ordinal| Due { ordinal, priority: due.priority })
-            {
-                Some(due) if is_granted => source.make_ready(&[due], attempt, at),
-                Some(due) => source.put_back(&[due]),
-                None if is_granted => self.unsent.push(attempt),
-                None => {}
-            }
-        }
-        if let Some(scope) = granted.exhausted {
-            let tomorrow = at
-                .to_zoned(TimeZone::UTC)
-                .start_of_day()
-                .and_then(|day| day.checked_add(jiff::Span::new().days(1)))
-                .map_or(Timestamp::MAX, |day| day.timestamp());
-            source.spent_until = Some(tomorrow);
-            let budget = match scope {
-                BudgetScope::Source => "the source's",
-                BudgetScope::Project => "the project's",
-            };
-            tracing::warn!(source = %id, until = %tomorrow, budget, "the day's budget is spent");
-        }
-    }
-
     /// account: the cell's row and its next look, from the evidence of one attempt.
-    fn account(&mut self, id: &SourceId, mut observation: Observation, meaning: Meaning) {
+    pub(crate) fn account(
+        &mut self,
+        id: &SourceId,
+        mut observation: Observation,
+        meaning: Meaning,
+    ) {
         let now = self.ports.clock.now();
         self.summary.requests += 1;
         self.summary.quarantined += observation.quarantined.total;
@@ -480,10 +417,7 @@ impl Engine {
             self.summary.records += observation.records;
         }
         let number = self.pending.number;
-        if observation.observed_at < self.observed_at_latest {
-            observation.observed_at = self.observed_at_latest;
-        }
-        self.observed_at_latest = observation.observed_at;
+        self.stamp(&mut observation);
         let Some(source) = self.sources.get_mut(id) else {
             // The source was taken away while its request was under way.
             if let Ok(table) = model::TableName::parse(id.as_str()) {
@@ -504,34 +438,37 @@ impl Engine {
         };
         observation.ordinal = ordinal;
         let before = source.known(observation.ordinal).cloned();
+        let lie = source.hear(&observation, before.as_ref());
         let (row, retrying) = next_row(source, before.as_ref(), &observation, meaning, now.wall);
         source.book(observation.ordinal, &row, retrying, number);
-        let changed = match &before {
-            Some(before)
-                if state_cause(before.state) == state_cause(row.state)
-                    && before.state.as_str() == row.state.as_str()
-                    && before.records_hash == row.records_hash =>
-            {
-                Changed::No
-            }
-            _ => Changed::Yes,
-        };
+        let changed = changed(before.as_ref(), &row);
         if row.state.is_settled() && before.as_ref().is_none_or(|before| !before.state.is_settled())
         {
             self.progress.settled += 1;
         }
         let table = source.compiled.source.table.clone();
+        let has_arrival = source.arrival.is_some();
         let event = Event::Ended {
             at: now.wall,
             source: id.clone(),
             entity: observation.cell.entity.clone(),
             period: observation.cell.period,
             attempt: observation.attempt,
+            look: observation.look.unwrap_or(LookKind::Paid),
             outcome: observation.outcome,
             state: row.state,
         };
         self.tell(|| event);
+        if has_arrival {
+            self.note_arrival(id, &mut observation, before.as_ref(), &row, lie);
+        }
         self.pending.push(observation, Some((row, changed)), &table);
+    }
+
+    /// No observation is older than the one accounted before it.
+    pub(crate) fn stamp(&mut self, observation: &mut Observation) {
+        self.observed_at_latest = self.observed_at_latest.max(observation.observed_at);
+        observation.observed_at = self.observed_at_latest;
     }
 
     fn commit_deadline(&self) -> Option<Instant> {
@@ -641,8 +578,10 @@ impl Engine {
         let now = self.ports.clock.now().wall;
         self.sources
             .values()
-            .filter(|source| source.spent_until.is_some_and(|until| now < until))
-            .map(|source| source.due_count(now))
+            .map(|source| {
+                let spent = source.spent_until.is_some_and(|until| now < until);
+                source.parked() + if spent { source.due_count(now) } else { 0 }
+            })
             .sum()
     }
 
@@ -665,6 +604,20 @@ impl Engine {
             self.progress.due = self.sources.values().map(|source| source.expected_due(now)).sum();
         }
         sender.send_replace(self.progress.clone());
+    }
+}
+
+/// Whether the state, the cause or the records of a cell changed.
+pub(crate) fn changed(before: Option<&CellRow>, row: &CellRow) -> Changed {
+    match before {
+        Some(before)
+            if state_cause(before.state) == state_cause(row.state)
+                && before.state.as_str() == row.state.as_str()
+                && before.records_hash == row.records_hash =>
+        {
+            Changed::No
+        }
+        _ => Changed::Yes,
     }
 }
 

@@ -3,14 +3,15 @@
 
 use crate::{
     EngineError, Options,
+    arrival::{Arrival, Pay, Plan, Situation},
     compiled::Compiled,
     grid::{Ranges, grid_of},
-    way::Job,
+    way::{Before, Job},
 };
 use env::Moment;
 use jiff::Timestamp;
 use model::{
-    AttemptId, CellKey, CellState, Money, Period,
+    AttemptId, CellKey, CellState, LookKind, Money, Period,
     grid::{CellOrdinal, Grid},
 };
 use pace::{FixedPace, FixedPaceSettings};
@@ -56,6 +57,12 @@ pub(crate) struct Runtime {
     retrying: BTreeSet<u64>,
     /// Cells that ended their last attempt in this run without an answer that could be used.
     pub(crate) refused: BTreeSet<u64>,
+    /// Cells whose period's budget is spent.
+    pub(crate) parked_cells: BTreeSet<u64>,
+    /// The length of the last answer to a paid look.
+    pub(crate) last_bytes: Option<u64>,
+    /// What is known of its arrivals, if it has `[arrival]`.
+    pub(crate) arrival: Option<Box<Arrival>>,
 }
 
 struct Known {
@@ -64,8 +71,14 @@ struct Known {
     batch: i64,
 }
 
-fn code(ordinal: CellOrdinal) -> u64 {
+/// A cell's ordinal as one number.
+pub(crate) fn code(ordinal: CellOrdinal) -> u64 {
     u64::from(ordinal.period) << 32 | u64::from(ordinal.entity)
+}
+
+/// The ordinal of a [`code`].
+pub(crate) fn ordinal_of(code: u64) -> CellOrdinal {
+    CellOrdinal { entity: (code & 0xffff_ffff) as u32, period: (code >> 32) as u32 }
 }
 
 impl Runtime {
@@ -104,6 +117,7 @@ impl Runtime {
         let scope = source.limit_scope();
         let compiled = Arc::new(Compiled::new(source, &options.spool, &options.user_agent)?);
         let agenda = Agenda::new(Arc::clone(&grid));
+        let arrival = open_arrival(&compiled, &grid, state).await?;
         let mut runtime = Self {
             compiled,
             row,
@@ -120,9 +134,12 @@ impl Runtime {
             spent_until: None,
             retrying: BTreeSet::new(),
             refused: BTreeSet::new(),
+            parked_cells: BTreeSet::new(),
+            last_bytes: None,
+            arrival,
         };
         runtime.mark_backfills();
-        cells.into_iter().for_each(|cell| runtime.restore(cell));
+        cells.into_iter().for_each(|cell| runtime.restore(cell, now.wall));
         Ok(runtime)
     }
 
@@ -162,8 +179,25 @@ impl Runtime {
         self.ceiling.set(pace_settings(&source), now);
         self.scope = source.limit_scope();
         self.compiled = Arc::new(Compiled::new(source, &options.spool, &options.user_agent)?);
+        self.forget_pages(now.wall);
+        self.arrival = match (self.arrival.take(), &self.compiled.source.arrival) {
+            (Some(arrival), Some(_)) => Some(arrival),
+            (_, None) => None,
+            (None, Some(_)) => open_arrival(&self.compiled, &self.grid, state).await?,
+        };
         self.regrid();
         Ok(())
+    }
+
+    /// Looks that speak for many are not waited for any more, and cells whose budget was spent are
+    /// asked for again.
+    fn forget_pages(&mut self, now: Timestamp) {
+        for code in self.arrival.iter_mut().flat_map(|arrival| arrival.pages_end()) {
+            self.agenda.put_back(ordinal_of(code));
+        }
+        for code in std::mem::take(&mut self.parked_cells) {
+            self.agenda.look_at(ordinal_of(code), now, Priority::Live);
+        }
     }
 
     /// Takes pauses and backfills that others wrote into the state.
@@ -196,28 +230,44 @@ impl Runtime {
             .keys()
             .chain(&self.retrying)
             .chain(&self.refused)
-            .filter_map(|&old| remap(old).map(|new| (old, new)))
+            .chain(&self.parked_cells)
+            .copied()
+            .chain(self.arrival.iter().flat_map(|arrival| arrival.codes()))
+            .filter_map(|old| remap(old).map(|new| (old, new)))
             .collect();
         let move_set =
             |set: &BTreeSet<u64>| set.iter().filter_map(|old| moved.get(old).copied()).collect();
         self.retrying = move_set(&self.retrying);
         self.refused = move_set(&self.refused);
+        self.parked_cells = move_set(&self.parked_cells);
         self.known = std::mem::take(&mut self.known)
             .into_iter()
             .filter_map(|(old, known)| moved.get(&old).map(|new| (*new, known)))
             .collect();
         let unsent = &mut self.unsent;
+        let mut pages_lost = Vec::new();
         self.ready.retain_mut(|job| {
             let ordinal = grid.ordinal(&job.cell.entity, job.cell.period);
             match ordinal {
                 Some(ordinal) => job.ordinal = ordinal,
                 None => unsent.push(job.attempt),
             }
+            if ordinal.is_none() && job.look.speaks_for_many() {
+                pages_lost.push((job.look, job.cell.period));
+            }
             ordinal.is_some()
         });
         self.agenda.extend(Arc::clone(&grid));
         self.grid = grid;
         self.mark_backfills();
+        if let Some(arrival) = &mut self.arrival {
+            arrival.moved(&self.compiled, &self.grid, &moved, ordinal_of);
+            for (kind, period) in pages_lost {
+                for code in arrival.page_ends(kind, period) {
+                    self.agenda.put_back(ordinal_of(code));
+                }
+            }
+        }
     }
 
     fn cell_of(&self, code: u64) -> Option<(model::Entity, Period)> {
@@ -240,11 +290,14 @@ impl Runtime {
         }
     }
 
-    fn restore(&mut self, row: CellRow) {
+    fn restore(&mut self, row: CellRow, now: Timestamp) {
         let Some(ordinal) = self.grid.ordinal(&row.entity, row.period) else { return };
         match (row.next_look_at, row.state) {
             (Some(at), state) => {
                 let priority = if state.is_settled() { Priority::Probe } else { Priority::Live };
+                // A schedule decides anew what it planned in a former run.
+                let is_scheduled = self.arrival.is_some() && !state.is_settled();
+                let at = if is_scheduled && row.failures == 0 { at.min(now) } else { at };
                 self.agenda.restore(ordinal, Restored::LookAt(at, priority));
                 self.known.insert(code(ordinal), Known { row, batch: 0 });
             }
@@ -320,9 +373,19 @@ impl Runtime {
     }
 
     /// Makes jobs of granted cells.
-    pub(crate) fn make_ready(&mut self, due: &[Due], first: AttemptId, planned_at: Timestamp) {
+    pub(crate) fn make_ready(
+        &mut self,
+        due: &[Due],
+        (look, cost): (LookKind, Money),
+        first: AttemptId,
+        planned_at: Timestamp,
+    ) {
         for (index, due) in due.iter().enumerate() {
             let Some(cell) = self.cell(due.ordinal) else { continue };
+            let code = code(due.ordinal);
+            let arrival = self.arrival.as_ref();
+            let usual = arrival.and_then(|arrival| arrival.usual(&cell.entity));
+            let prior = self.known.get(&code).map(|known| known.row.clone());
             self.ready.push_back(Job {
                 compiled: Arc::clone(&self.compiled),
                 ordinal: due.ordinal,
@@ -331,7 +394,17 @@ impl Runtime {
                 planned_at,
                 priority: priority_word(due.priority),
                 urgency: due.priority,
-                prior: self.known.get(&code(due.ordinal)).map(|known| known.row.clone()),
+                // A page's answer is nobody's evidence.
+                prior: prior.filter(|_| !look.speaks_for_many()),
+                look,
+                cost,
+                before: arrival.map(|arrival| {
+                    let validators = arrival.looked(code).map(|row| row.validators.clone());
+                    let why = arrival.pays(code).filter(|_| look.brings_data()).map(Pay::words);
+                    Box::new(Before { validators: validators.unwrap_or_default(), why })
+                }),
+                usual,
+                closes_at: arrival.map(|_| self.due_at(due.ordinal)),
             });
         }
     }
@@ -347,6 +420,7 @@ impl Runtime {
     /// Books a cell's new row: plans its next look and keeps what will be needed for it.
     pub(crate) fn book(&mut self, ordinal: CellOrdinal, row: &CellRow, retrying: bool, batch: i64) {
         let code = code(ordinal);
+        self.parked_cells.remove(&code);
         match row.next_look_at {
             Some(at) => {
                 let priority =
@@ -394,9 +468,84 @@ impl Runtime {
         self.agenda.due_count(now)
     }
 
-    pub(crate) fn cost(&self) -> Money {
-        self.compiled.source.request.cost
+    /// After this instant, what has no data yet is given up.
+    pub(crate) fn deadline(&self, ordinal: CellOrdinal) -> Option<Timestamp> {
+        let after = self.compiled.policy.give_up_after?;
+        Some(self.due_at(ordinal).checked_add(after).unwrap_or(Timestamp::MAX))
     }
+
+    /// Cells that are not asked for because their period's budget is spent.
+    pub(crate) fn parked(&self) -> u64 {
+        self.parked_cells.len() as u64
+    }
+
+    pub(crate) fn grid(&self) -> &Arc<Grid> {
+        &self.grid
+    }
+
+    pub(crate) fn agenda(&mut self) -> &mut Agenda {
+        &mut self.agenda
+    }
+
+    /// When the schedule wants to look at an open cell again; `None`: the plan decides.
+    pub(crate) fn scheduled(&mut self, ordinal: CellOrdinal, now: Timestamp) -> Option<Timestamp> {
+        let deadline = self.deadline(ordinal);
+        if deadline.is_some_and(|deadline| now >= deadline) {
+            return None;
+        }
+        Some(self.arrival.as_mut()?.next_at(ordinal, deadline, now))
+    }
+
+    /// How the due cells are to be looked at; those that are to wait go back into the agenda.
+    pub(crate) fn plan_looks(&mut self, due: Vec<Due>, now: Timestamp) -> Vec<(Due, LookKind)> {
+        let Some(mut arrival) = self.arrival.take() else {
+            return due.into_iter().map(|due| (due, LookKind::Paid)).collect();
+        };
+        let newest = self.grid.due_periods(now).checked_sub(1);
+        let mut planned = Vec::with_capacity(due.len());
+        for due in due {
+            let code = code(due.ordinal);
+            let Some((_, period)) = self.cell_of(code) else { continue };
+            let situation = Situation {
+                ordinal: due.ordinal,
+                code,
+                period,
+                row: self.known.get(&code).map(|known| &known.row),
+                is_backfill: due.priority == Priority::Backfill,
+                deadline: self.deadline(due.ordinal),
+                is_newest: Some(due.ordinal.period) == newest,
+            };
+            match arrival.plan(&self.compiled, &situation, now) {
+                Plan::Now(kind) | Plan::Page(kind, true) => planned.push((due, kind)),
+                // It is handed out, and waits for the answer to another's look.
+                Plan::Page(_, false) => {}
+                Plan::Later(at) => self.agenda.look_at(due.ordinal, at, due.priority),
+            }
+        }
+        self.arrival = Some(arrival);
+        planned
+    }
+}
+
+/// What the state knows of a source's arrivals, if it has `[arrival]`.
+async fn open_arrival(
+    compiled: &Compiled,
+    grid: &Arc<Grid>,
+    state: &dyn StateStore,
+) -> Result<Option<Box<Arrival>>, EngineError> {
+    let source = &compiled.source;
+    if source.arrival.is_none() {
+        return Ok(None);
+    }
+    let rows = state.schedules().await?;
+    let row = rows.iter().find(|row| row.source == source.id);
+    let mut arrival = Arrival::new(compiled, grid, row);
+    for row in state.looks(&source.id).await? {
+        if let Some(ordinal) = grid.ordinal(&row.entity, row.period) {
+            arrival.remember(ordinal, code(ordinal), row);
+        }
+    }
+    Ok(Some(Box::new(arrival)))
 }
 
 fn pace_settings(source: &Source) -> FixedPaceSettings {

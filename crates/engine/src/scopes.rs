@@ -102,6 +102,7 @@ impl Engine {
         }
         self.scopes_kept_at = Instant::now();
         self.write_scopes().await?;
+        self.write_schedules().await?;
         self.hold_shares().await
     }
 
@@ -115,8 +116,24 @@ impl Engine {
         Ok(())
     }
 
+    /// Writes what was learned of arrivals.
+    async fn write_schedules(&mut self) -> Result<(), EngineError> {
+        let now = self.ports.clock.now().wall;
+        let settled_through = self.settled_through;
+        let rows: Vec<_> = self
+            .sources
+            .iter_mut()
+            .filter_map(|(id, source)| source.arrival.as_mut()?.take_row(id, now, settled_through))
+            .collect();
+        if !rows.is_empty() {
+            self.ports.state.put_schedules(&rows).await?;
+        }
+        Ok(())
+    }
+
     pub(crate) async fn close_scopes(&mut self) -> Result<(), EngineError> {
         self.write_scopes().await?;
+        self.write_schedules().await?;
         Ok(self.ports.state.drop_shares(&self.holder).await?)
     }
 }

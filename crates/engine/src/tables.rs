@@ -96,6 +96,8 @@ pub fn attempts_schema() -> SchemaRef {
         ("etag", DataType::Utf8),
         ("last_modified", DataType::Utf8),
         ("request_hash", DataType::Int64),
+        ("look", DataType::Utf8),
+        ("cells", DataType::Int64),
     ])
 }
 
@@ -215,6 +217,8 @@ pub(crate) struct AttemptRows {
     etag: StringBuilder,
     last_modified: StringBuilder,
     request_hash: Int64Builder,
+    look: StringBuilder,
+    cells: Int64Builder,
 }
 
 impl AttemptRows {
@@ -257,6 +261,8 @@ impl AttemptRows {
                 self.request_hash.append_null();
             }
         }
+        self.look.append_option(observation.look.map(model::LookKind::as_str));
+        self.cells.append_value(i64::from(observation.cells));
     }
 }
 
@@ -288,6 +294,8 @@ impl Rows for AttemptRows {
             etag: texts(CHUNK_ROWS, 16),
             last_modified: texts(CHUNK_ROWS, 0),
             request_hash: Int64Builder::with_capacity(CHUNK_ROWS),
+            look: texts(CHUNK_ROWS, 4),
+            cells: Int64Builder::with_capacity(CHUNK_ROWS),
         }
     }
 
@@ -318,6 +326,8 @@ impl Rows for AttemptRows {
             Arc::new(self.etag.finish()),
             Arc::new(self.last_modified.finish()),
             Arc::new(self.request_hash.finish()),
+            Arc::new(self.look.finish()),
+            Arc::new(self.cells.finish()),
         ];
         RecordBatch::try_new(attempts_schema(), columns)
     }

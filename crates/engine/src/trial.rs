@@ -11,7 +11,7 @@ use archive::MemoryArchive;
 use arrow::array::RecordBatch;
 use futures::future::BoxFuture;
 use lake::MemoryLake;
-use model::{CellKey, Money, Outcome, grid::CellOrdinal};
+use model::{CellKey, LookKind, Money, Outcome, grid::CellOrdinal};
 use source::Source;
 use state::Reserve;
 use std::{
@@ -58,15 +58,16 @@ pub fn trial<'a>(
     Box::pin(async move {
         let now = ports.clock.now().wall;
         let compiled = Arc::new(Compiled::new(source, &options.spool, &options.user_agent)?);
+        let cost = compiled.source.request.cost;
         let granted = ports
             .state
             .reserve(&Reserve {
                 source: cell.source.clone(),
                 cells: vec![(cell.entity.clone(), cell.period)],
-                cost_each: compiled.source.request.cost,
+                cost_each: cost,
                 at: now,
-                source_limit_per_day: compiled.source.budget_per_day,
-                project_limit_per_day: options.budget_per_day,
+                source_budget: compiled.source.budget,
+                project_budget: options.budget,
             })
             .await?;
         if granted.granted == 0 {
@@ -88,6 +89,11 @@ pub fn trial<'a>(
             priority: "live",
             urgency: plan::Priority::Live,
             prior: None,
+            look: LookKind::Paid,
+            cost,
+            before: None,
+            usual: None,
+            closes_at: None,
         };
         let mut observation = walk(&ways, job).await?;
         if observation.outcome == Outcome::Skipped {

@@ -14,7 +14,7 @@ use env::Clock;
 use fetch::{Body, Fetched, Transport};
 use jiff::{Timestamp, tz::TimeZone};
 use lake::Lake;
-use model::{AttemptId, CellKey, Outcome, Validators, grid::CellOrdinal};
+use model::{AttemptId, CellKey, LookKind, Money, Outcome, Validators, grid::CellOrdinal};
 use state::{CellRow, Evidence};
 use std::sync::{
     Arc,
@@ -48,6 +48,25 @@ pub(crate) struct Job {
     pub(crate) urgency: plan::agenda::Priority,
     /// What is known of the cell, if anything.
     pub(crate) prior: Option<CellRow>,
+    /// How it is looked at.
+    pub(crate) look: LookKind,
+    /// What is reserved for it.
+    pub(crate) cost: Money,
+    /// Only for sources with `[arrival]`.
+    pub(crate) before: Option<Box<Before>>,
+    /// The usual length of its entity's answers, for looks that compare with it.
+    pub(crate) usual: Option<f64>,
+    /// When its period closed.
+    pub(crate) closes_at: Option<Timestamp>,
+}
+
+/// What the looks before say about a cell.
+#[derive(Debug)]
+pub(crate) struct Before {
+    /// What the last HEAD was answered with.
+    pub(crate) validators: Validators,
+    /// Why the cell is asked for now.
+    pub(crate) why: Option<String>,
 }
 
 /// The engine cannot go on: the archive or the lake refused to take bytes.
@@ -55,6 +74,9 @@ pub(crate) type WayError = crate::EngineError;
 
 /// Walks the way of one attempt.
 pub(crate) async fn walk(ways: &Ways, job: Job) -> Result<Observation, WayError> {
+    if !job.look.brings_data() {
+        return crate::look::look(ways, job).await;
+    }
     let period = job.cell.period.to_string();
     let compiled = Arc::clone(&job.compiled);
     let started = ways.clock.now();
@@ -82,12 +104,22 @@ pub(crate) async fn walk(ways: &Ways, job: Job) -> Result<Observation, WayError>
     if masked {
         made.detail.push_str("; the answer echoed a secret, which was blanked out");
     }
+    if let Some(why) = job.before.as_ref().and_then(|before| before.why.as_ref()) {
+        made.detail.push_str("; ");
+        made.detail.push_str(why);
+    }
+    let spec = compiled.source.arrival.as_ref();
+    let same = spec.and_then(|spec| spec.conditional).filter(|_| facts.status == Some(304));
     Ok(Observation {
         ordinal: job.ordinal,
         attempt: job.attempt,
         planned_at: job.planned_at,
         priority: job.priority,
-        cost: compiled.source.request.cost,
+        cost: same.map_or(job.cost, |cost| cost.min(job.cost)),
+        reserved: job.cost,
+        look: Some(job.look),
+        cells: 1,
+        looked: None,
         source_version: compiled.source.version.clone(),
         cell: job.cell,
         outcome: made.outcome,
@@ -106,7 +138,7 @@ pub(crate) async fn walk(ways: &Ways, job: Job) -> Result<Observation, WayError>
 
 impl Ways {
     /// Now, or the latest time any observation has had, whichever is later.
-    fn observed_at(&self) -> Timestamp {
+    pub(crate) fn observed_at(&self) -> Timestamp {
         let now = self.clock.now().wall.as_microsecond();
         let latest = self.observed_at_max.fetch_max(now, Ordering::SeqCst).max(now);
         Timestamp::from_microsecond(latest).unwrap_or(Timestamp::MAX)
@@ -134,8 +166,18 @@ impl Job {
             attempt: self.attempt,
             planned_at: self.planned_at,
             priority: self.priority,
+            look: self.look,
+            cost: self.cost,
             compiled: Arc::clone(&self.compiled),
         }
+    }
+
+    /// What a HEAD's answer is compared with: the last HEAD's, or that of the last whole answer.
+    pub(crate) fn validators_before(&self) -> Option<&Validators> {
+        let looked = self.before.as_ref().map(|before| &before.validators);
+        looked
+            .filter(|known| !known.is_empty())
+            .or_else(|| self.prior.as_ref()?.evidence.as_ref().map(|evidence| &evidence.validators))
     }
 }
 
@@ -146,28 +188,30 @@ pub(crate) struct Unwalked {
     attempt: AttemptId,
     planned_at: Timestamp,
     priority: &'static str,
+    look: LookKind,
+    cost: Money,
     compiled: Arc<Compiled>,
 }
 
 impl Unwalked {
     /// It was never sent, and costs nothing.
-    fn not_sent(self, at: env::Moment, detail: String) -> Observation {
-        self.end(at, Outcome::Skipped, model::Money::ZERO, detail)
+    pub(crate) fn not_sent(self, at: env::Moment, detail: String) -> Observation {
+        self.end(at, Outcome::Skipped, Money::ZERO, detail)
     }
 
     /// Our own code broke on its answer.
     pub(crate) fn broken(self, at: env::Moment) -> Observation {
-        let cost = self.compiled.source.request.cost;
+        let cost = self.cost;
         let detail =
             "a defect of this program: its code panicked on the answer; see the log".to_owned();
         self.end(at, Outcome::ParseError, cost, detail)
     }
 
-    fn end(
+    pub(crate) fn end(
         self,
         at: env::Moment,
         outcome: Outcome,
-        cost: model::Money,
+        cost: Money,
         detail: String,
     ) -> Observation {
         Observation {
@@ -177,6 +221,10 @@ impl Unwalked {
             planned_at: self.planned_at,
             priority: self.priority,
             cost,
+            reserved: self.cost,
+            look: Some(self.look),
+            cells: 1,
+            looked: None,
             outcome,
             detail,
             retry_after: None,
@@ -193,7 +241,7 @@ impl Unwalked {
     }
 }
 
-fn facts(fetched: &Fetched, started: env::Moment) -> Facts {
+pub(crate) fn facts(fetched: &Fetched, started: env::Moment) -> Facts {
     Facts {
         at: started.wall,
         url: fetch::redact(&fetched.final_url),
@@ -208,16 +256,20 @@ fn facts(fetched: &Fetched, started: env::Moment) -> Facts {
 }
 
 /// An answer on its way into the archive.
-struct Answer<'a> {
-    fetched: &'a Fetched,
+pub(crate) struct Answer<'a> {
+    pub(crate) fetched: &'a Fetched,
     /// The address asked last, redacted.
-    url: &'a str,
-    request_hash: u64,
-    observed_at: Timestamp,
+    pub(crate) url: &'a str,
+    pub(crate) request_hash: u64,
+    pub(crate) observed_at: Timestamp,
 }
 
 /// Archives an answer; what comes back is the evidence of it.
-async fn keep(ways: &Ways, job: &Job, answer: &Answer<'_>) -> Result<Option<Evidence>, WayError> {
+pub(crate) async fn keep(
+    ways: &Ways,
+    job: &Job,
+    answer: &Answer<'_>,
+) -> Result<Option<Evidence>, WayError> {
     let Answer { fetched, url: target_uri, request_hash, observed_at } = *answer;
     let Some(status) = fetched.status else { return Ok(None) };
     let source = &job.cell.source;

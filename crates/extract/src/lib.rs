@@ -24,6 +24,8 @@ mod value;
 mod civil;
 mod decimal;
 
+mod listing;
+
 mod collect;
 mod column;
 mod excerpt;
@@ -31,6 +33,7 @@ mod excerpt;
 pub use compile::SpecError;
 pub use extraction::{ExtractedBatch, Extraction, Finding, Reject, SinkError};
 pub use extractor::Extractor;
+pub use listing::{Listed, Lister, NAMES_LIMIT};
 
 /// The most rows of one batch.
 pub const BATCH_ROWS_LIMIT: usize = 8192;

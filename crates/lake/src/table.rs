@@ -27,11 +27,14 @@ pub enum LedgerTable {
     Throttles,
     /// One row a decision on the pace of a scope.
     Paces,
+    /// One row for each cell whose wait ended: when its data came, or that it did not.
+    Arrivals,
 }
 
 impl LedgerTable {
     /// All books.
-    pub const ALL: [Self; 4] = [Self::Attempts, Self::Cells, Self::Throttles, Self::Paces];
+    pub const ALL: [Self; 5] =
+        [Self::Attempts, Self::Cells, Self::Throttles, Self::Paces, Self::Arrivals];
 
     /// The name of its folder.
     pub fn as_str(self) -> &'static str {
@@ -40,6 +43,7 @@ impl LedgerTable {
             Self::Cells => "cells",
             Self::Throttles => "throttles",
             Self::Paces => "paces",
+            Self::Arrivals => "arrivals",
         }
     }
 }
@@ -83,6 +87,7 @@ mod tests {
             (TableRef::Ledger(LedgerTable::Cells), "ledger/cells"),
             (TableRef::Ledger(LedgerTable::Throttles), "ledger/throttles"),
             (TableRef::Ledger(LedgerTable::Paces), "ledger/paces"),
+            (TableRef::Ledger(LedgerTable::Arrivals), "ledger/arrivals"),
         ] {
             assert_eq!(table.to_string(), path);
             assert_eq!(TableRef::parse(path), Some(table));

@@ -15,6 +15,10 @@ pub mod cause;
 pub mod cell;
 pub mod outcome;
 
+pub mod listing;
+pub mod look;
+pub mod ready;
+
 pub mod expect;
 pub mod field;
 pub mod path;
@@ -26,7 +30,8 @@ pub use calendar::{Calendar, CalendarSpec, PeriodRow};
 pub use cause::{Cause, Family, Fate, Verdict};
 pub use cell::{CellKey, CellState};
 pub use grid::{CellOrdinal, EntityRow, Grid};
-pub use money::Money;
+pub use look::LookKind;
+pub use money::{Budget, Money};
 pub use name::{Entity, NameError, SourceId, TableName};
 pub use outcome::Outcome;
 pub use period::{Period, PeriodError};

@@ -32,6 +32,17 @@ impl Money {
     }
 }
 
+/// The most that may be spent; `None` is unlimited.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// On the cells of one period of a source.
+    pub per_period: Option<Money>,
+    /// In a UTC day.
+    pub per_day: Option<Money>,
+    /// In a UTC month.
+    pub per_month: Option<Money>,
+}
+
 impl Add for Money {
     type Output = Self;
     fn add(self, other: Self) -> Self {

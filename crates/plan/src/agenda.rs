@@ -187,6 +187,26 @@ impl Agenda {
         }
     }
 
+    /// When an open cell that is neither in flight nor due is looked at.
+    pub fn appointment(&self, ordinal: CellOrdinal) -> Option<(Timestamp, Priority)> {
+        match self.open.get(&self.slot(ordinal)?)? {
+            Place::Later(at, priority) => Some((*at, *priority)),
+            Place::InFlight(_) | Place::Ready(_) => None,
+        }
+    }
+
+    /// Whether a cell is handed out.
+    pub fn is_in_flight(&self, ordinal: CellOrdinal) -> bool {
+        let slot = self.slot(ordinal);
+        slot.is_some_and(|slot| matches!(self.open.get(&slot), Some(Place::InFlight(_))))
+    }
+
+    /// Whether a cell is expected and not settled.
+    pub fn is_open(&self, ordinal: CellOrdinal) -> bool {
+        self.slot(ordinal)
+            .is_some_and(|slot| !self.is_touched(ordinal) || self.open.contains_key(&slot))
+    }
+
     /// The next instant at which [`Agenda::take_due`] returns something: `now` if it would at
     /// once, `None` if it never will without further calls.
     pub fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {

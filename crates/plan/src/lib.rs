@@ -7,6 +7,8 @@
 //!   cost.
 //! - [`arrival`]: when data comes, learned from looks, and the looks that cost least.
 //! - [`agenda`]: the due cells of one source, each handed out once.
+//! - [`schedule`]: when, and how, cells are looked at before their data has come.
+//! - [`trust`]: how far a cheap look is trusted.
 
 pub mod arrival;
 
@@ -14,5 +16,10 @@ pub mod look;
 
 pub mod agenda;
 
+pub mod schedule;
+pub mod trust;
+
 pub use agenda::{Agenda, Due, Priority, Restored};
 pub use look::{LookPolicy, Next, Progress, RetryBudget, Revisit, next};
+pub use schedule::{EveryInterval, LookAnswer, Offer, PlannedLook, Schedule};
+pub use trust::Trust;

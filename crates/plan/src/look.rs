@@ -212,6 +212,11 @@ fn look_every(policy: &LookPolicy) -> SignedDuration {
     policy.look_every.max(LOOK_EVERY_MIN)
 }
 
+/// The pause after so many looks without data: the look interval, doubled after each four of them.
+pub fn interval_after(policy: &LookPolicy, looks: u32) -> SignedDuration {
+    look_interval(policy, looks)
+}
+
 /// The look interval after so many looks.
 fn look_interval(policy: &LookPolicy, looks: u32) -> SignedDuration {
     let first = look_every(policy);

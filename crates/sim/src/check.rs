@@ -3,6 +3,7 @@
 //! They know the engine by its events, its tables and its state only, and the world by its truth
 //! and by the servers' own log. None of them asks the engine what it thinks.
 
+mod arrivals;
 mod attempts;
 mod books;
 mod looks;
@@ -16,6 +17,7 @@ mod watch;
 
 mod closing;
 
+pub use arrivals::Arrivals;
 pub use attempts::Attempts;
 pub use books::{Budgets, Spent};
 pub use ending::{Expected, Found, judge_cell};

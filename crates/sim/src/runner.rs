@@ -16,7 +16,7 @@ use env::{Clock, Entropy};
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use lake::MemoryLake;
-use model::{Money, SourceId};
+use model::{Budget, Money, SourceId};
 use source::Source;
 use state::{MemoryStore, NewBackfill, NewProject, StateStore};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
@@ -410,7 +410,11 @@ impl<'a> Game<'a> {
             commit_every: settings.commit_every.unsigned(),
             in_flight_max: 512,
             spool: PathBuf::from("never-used"),
-            budget_per_day: settings.budget_per_day.and_then(Money::from_units),
+            budget: Budget {
+                per_day: settings.budget_per_day.and_then(Money::from_units),
+                per_month: settings.budget_per_month.and_then(Money::from_units),
+                ..Budget::default()
+            },
             accept_entities: Vec::new(),
             only: Vec::new(),
             user_agent: "tidewatch-sim".to_owned(),

@@ -54,6 +54,8 @@ pub struct EngineSettings {
     pub commit_rows: usize,
     /// The most that is spent in a day (UTC), over all sources.
     pub budget_per_day: Option<f64>,
+    /// The most that is spent in a month (UTC), over all sources.
+    pub budget_per_month: Option<f64>,
     /// From how long to how long a call to state, tables or archive takes.
     pub store_latency: [Elapsed; 2],
 }
@@ -66,6 +68,7 @@ impl Default for EngineSettings {
             commit_every: Elapsed(SignedDuration::from_secs(30)),
             commit_rows: 20_000,
             budget_per_day: None,
+            budget_per_month: None,
             store_latency: [Elapsed(SignedDuration::ZERO); 2],
         }
     }
@@ -225,6 +228,8 @@ pub struct Server {
     pub latency: [Elapsed; 2],
     /// Whether answers carry an `ETag`, and "still the same?" is answered.
     pub etag: bool,
+    /// What it answers to HEAD.
+    pub heads: Heads,
     /// What it refuses.
     pub limiter: Option<Limiter>,
     /// The share of connections that fail.
@@ -247,6 +252,7 @@ impl Default for Server {
         Self {
             latency: [millis(20), millis(200)],
             etag: false,
+            heads: Heads::default(),
             limiter: None,
             unreachable_share: 0.0,
             truncated_share: 0.0,
@@ -256,6 +262,19 @@ impl Default for Server {
             troubles: Vec::new(),
         }
     }
+}
+
+/// What a server answers to HEAD: the length that a GET would have, 512 bytes or more with data and
+/// 2 without, unless it lies.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Heads {
+    /// It takes none: 405.
+    pub refused: bool,
+    /// Of answers about cells without data, the share that promises some.
+    pub promises_share: f64,
+    /// Of answers about cells with data, the share that conceals them.
+    pub conceals_share: f64,
 }
 
 /// A token bucket and a cap of requests at once.
@@ -306,6 +325,8 @@ pub enum TroubleKind {
 pub struct Accept {
     /// Requests sent, divided by due cells.
     pub requests_per_cell: Option<[f64; 2]>,
+    /// Paid looks of the ledger, divided by present cells.
+    pub paid_per_present: Option<[f64; 2]>,
     /// The shares of due cells by the word of their state.
     pub shares: BTreeMap<String, [f64; 2]>,
     /// Answers accounted, by the word of their outcome.

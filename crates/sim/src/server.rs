@@ -22,7 +22,7 @@ use bytes::Bytes;
 use env::Entropy;
 use fetch::{BodyStream, Reach, Transport, TransportError};
 use futures::future::BoxFuture;
-use http::{Request, Response, header::IF_NONE_MATCH};
+use http::{Method, Request, Response, header::IF_NONE_MATCH};
 use jiff::Timestamp;
 use model::{CellKey, Entity, Period, SourceId};
 use source::Source;
@@ -49,6 +49,7 @@ pub struct Servers {
     /// What they serve.
     pub world: World,
     settings: BTreeMap<SourceId, Server>,
+    entities: BTreeMap<SourceId, u32>,
     start: Timestamp,
     entropy: Entropy,
     book: Mutex<ServerBook>,
@@ -62,6 +63,12 @@ impl Servers {
         Self {
             world: World::new(scenario, sources, seed),
             settings: scenario.sources.iter().zip(sources).map(named).collect(),
+            entities: scenario
+                .sources
+                .iter()
+                .zip(sources)
+                .map(|(endpoint, source)| (source.id.clone(), endpoint.entities))
+                .collect(),
             start: scenario.start,
             entropy: Entropy::from_seed(seed).child("server"),
             book: Mutex::default(),
@@ -88,7 +95,7 @@ impl Servers {
         &self,
         server: &Server,
         arrival: &Arrival,
-        etag: Option<&str>,
+        (method, etag): (&Method, Option<&str>),
         chance: &mut Entropy,
     ) -> Kind {
         let (cell, now) = (&arrival.cell, arrival.at);
@@ -117,6 +124,15 @@ impl Servers {
             draw -= share;
         }
         let content = self.content(cell, now);
+        if method == Method::HEAD {
+            let heads = server.heads;
+            let lies = if content.is_some() { heads.conceals_share } else { heads.promises_share };
+            let is_promised = content.is_some() != (chance.unit() < lies);
+            return if heads.refused { Kind::NoHead } else { Kind::Head(is_promised) };
+        }
+        if cell.entity.as_str() == PAGE {
+            return Kind::Page;
+        }
         let kind = match (content, trouble) {
             (content, Some(TroubleKind::RenamedField)) => Kind::RenamedField(content),
             (content, Some(TroubleKind::RenamedList)) => Kind::RenamedList(content),
@@ -133,6 +149,21 @@ impl Servers {
             (true, _) => Kind::StillRenamed(content),
             (false, kind) => kind,
         }
+    }
+
+    /// The entities whose data of a page's period is there now.
+    fn named(&self, page: &CellKey) -> Vec<String> {
+        let now = self.book().log.iter().rev().find(|it| it.cell == *page).map(|it| it.at);
+        let now = now.unwrap_or(self.start);
+        let entities = self.entities.get(&page.source).copied().unwrap_or(0);
+        let names = (0..entities).map(|at| format!("E{at:03}"));
+        names
+            .filter(|name| {
+                Entity::parse(name).is_ok_and(|entity| {
+                    self.content(&CellKey { entity, ..page.clone() }, now).is_some()
+                })
+            })
+            .collect()
     }
 
     /// Which version of a cell is there; `None` if it has not come.
@@ -171,13 +202,17 @@ impl SimTransport {
         let _under_way = UnderWay { servers: &self.servers, source: &cell.source };
         let mut chance = self.servers.chance(&cell, arrival.number);
         let latency = between(server.latency, &mut chance);
-        let kind = self.servers.decide(server, &arrival, etag, &mut chance);
+        let asked = (request.method(), etag);
+        let kind = self.servers.decide(server, &arrival, asked, &mut chance);
         self.servers.book().decided(arrival.index, kind);
         if kind == Kind::Silent {
             return std::future::pending().await;
         }
         tokio::time::sleep(Duration::try_from(latency).unwrap_or_default()).await;
-        Reply::new(&self.servers, &cell, &kind).send(server)
+        match kind {
+            Kind::Page => Reply::page(&cell, &self.servers.named(&cell)).send(server),
+            _ => Reply::new(&self.servers, &cell, &kind).send(server),
+        }
     }
 }
 
@@ -201,6 +236,14 @@ impl Transport for SimTransport {
     ) -> BoxFuture<'_, Result<Response<BodyStream>, TransportError>> {
         Box::pin(self.switch.pass(self.answer(request)))
     }
+}
+
+/// The entity of a page that speaks for all.
+const PAGE: &str = "ready-page";
+
+/// Whether a request asked for a page, not for a cell.
+pub(crate) fn is_page(cell: &CellKey) -> bool {
+    cell.entity.as_str() == PAGE
 }
 
 /// The cell of an address: `https://SOURCE.sim/ENTITY?date=PERIOD`, without a query for `once`.

@@ -89,7 +89,7 @@ pub(crate) static SOURCE: Section = Section {
         key("load", Kind::Section(&LOAD), "Where the records go."),
         key("revisit", Kind::Section(&REVISIT), "When cells that have data are looked at again."),
         key("retry", Kind::Section(&RETRY), "How failed requests are repeated."),
-        later("arrival"),
+        key("arrival", Kind::Section(&ARRIVAL), "How to look before paying."),
         later("rollout"),
         later("paginate"),
         later("pagination"),
@@ -163,6 +163,7 @@ pub(crate) static REQUEST: Section = Section {
             "The status codes by which this server says that there is nothing.",
         ),
         key("conditional", Kind::Flag, "Whether to ask \"still the same?\" (default: true)."),
+        later("max_entities"),
         later("query"),
         later("pages"),
         later("paginate"),
@@ -218,8 +219,18 @@ pub(crate) static LIMIT: Section = Section {
     ],
 };
 
-pub(crate) static BUDGET: Section =
-    Section { keys: &[key("per_day", Kind::Amount, "The most that is spent in a day (UTC).")] };
+const PER_DAY: Key = key("per_day", Kind::Amount, "The most that is spent in a day (UTC).");
+const PER_MONTH: Key = key("per_month", Kind::Amount, "The most that is spent in a month (UTC).");
+
+pub(crate) static BUDGET: Section = Section {
+    keys: &[
+        key("per_period", Kind::Amount, "The most that is spent on the cells of one period."),
+        PER_DAY,
+        PER_MONTH,
+    ],
+};
+
+pub(crate) static SETTINGS_BUDGET: Section = Section { keys: &[PER_DAY, PER_MONTH] };
 
 pub(crate) static EXTRACT: Section = Section {
     keys: &[
@@ -320,6 +331,56 @@ pub(crate) static RETRY: Section = Section {
     ],
 };
 
+pub(crate) static ARRIVAL: Section = Section {
+    keys: &[
+        key(
+            "conditional",
+            Kind::Section(&CONDITIONAL),
+            "What a request costs that is answered \"still the same\".",
+        ),
+        key("head", Kind::Section(&HEAD), "A HEAD that tells whether a cell's data is there."),
+        key("page", Kind::Section(&PAGE), "A page that names the entities whose data is there."),
+        key("feed", Kind::Section(&FEED), "An RSS or Atom feed that names them."),
+        key(
+            "value_of_freshness",
+            Kind::Text,
+            "What the delay of a cell costs, such as \"2.0/hour\".",
+        ),
+    ],
+};
+
+pub(crate) static CONDITIONAL: Section =
+    Section { keys: &[key("cost", Kind::Amount, "The price of one look (default: 0).")] };
+
+pub(crate) static HEAD: Section = Section {
+    keys: &[
+        required("ready", Kind::Text, "When data is there, such as \"content_length > 2\"."),
+        key("cost", Kind::Amount, "The price of one look (default: 0)."),
+        key("url", Kind::Text, "Where to ask (default: the request's `url`)."),
+    ],
+};
+
+pub(crate) static PAGE: Section = Section {
+    keys: &[
+        required("url", Kind::Text, "The address, with {{ period }}."),
+        key("select", Kind::Text, "A CSS selector of the elements that name entities."),
+        key("text", Kind::Text, "A regular expression whose first group is an entity."),
+        key("json", Kind::Text, "The path of the entities, such as \"$.ready[*]\"."),
+        key("entity", Kind::Text, "The name is the element's `text` (default) or this attribute."),
+        key("pattern", Kind::Text, "A regular expression: what of that is the name."),
+        key("cost", Kind::Amount, "The price of one look (default: 0)."),
+    ],
+};
+
+pub(crate) static FEED: Section = Section {
+    keys: &[
+        required("url", Kind::Text, "The address, with {{ period }}."),
+        key("entity", Kind::Text, "The name stands in the `title` (default), `link` or `guid`."),
+        key("pattern", Kind::Text, "A regular expression: what of that is the name."),
+        key("cost", Kind::Amount, "The price of one look (default: 0)."),
+    ],
+};
+
 /// `tidewatch.toml`
 pub(crate) static SETTINGS: Section = Section {
     keys: &[
@@ -332,7 +393,7 @@ pub(crate) static SETTINGS: Section = Section {
             "The folder of the bytes as received (default: .tidewatch/archive).",
         ),
         key("user_agent", Kind::Text, "How servers know us; name a way to reach you."),
-        key("budget", Kind::Section(&BUDGET), "What all sources together may spend."),
+        key("budget", Kind::Section(&SETTINGS_BUDGET), "What all sources together may spend."),
         key("commit", Kind::Section(&COMMIT), "How large the batches of the tables are."),
         later("alerts"),
         later("telemetry"),

@@ -20,6 +20,7 @@ mod template;
 
 mod spec;
 
+mod arrival;
 mod definition;
 mod expected;
 mod extract;
@@ -30,6 +31,7 @@ mod settings;
 mod cells;
 mod load;
 
+pub use arrival::{ArrivalSpec, HeadSpec, PageSpec};
 pub use cells::grid;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use load::{Loaded, load, parse_definition, parse_source};

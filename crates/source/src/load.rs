@@ -1,7 +1,7 @@
 //! A project's files to checked values: every mistake of every file in one go.
 
 use crate::{
-    Environment, definition,
+    Environment, arrival, definition,
     diagnostic::{Diagnostic, Diagnostics, Report, Severity, Span},
     expected::{self, Expected},
     extract, files,
@@ -187,7 +187,8 @@ fn build(
     let to = read_destinations(of("load"), report);
     let calendar = expected.as_ref().map_or(&Calendar::Daily, |found| &found.calendar.calendar);
     let looks = expected::read_looks(root, calendar, report);
-    let budget_per_day = of("budget").amount("per_day");
+    let budget = settings::read_budget(of("budget"));
+    let arrival = arrival::read(root, calendar, request.as_ref().map(|it| it.cost), report);
     if let Some(request) = &request {
         warn_of_free_budget(of("budget"), request.cost, report);
     }
@@ -211,7 +212,8 @@ fn build(
         revisit: root.table("revisit").and_then(expected::read_revisit),
         request,
         limit,
-        budget_per_day,
+        budget,
+        arrival: if root.has("arrival") { Some(arrival?) } else { None },
         extract: extract?,
         expect,
         table: table?,
@@ -308,9 +310,11 @@ fn read_destinations(load: &Table, report: &mut Report) -> Vec<String> {
 }
 
 fn warn_of_free_budget(budget: &Table, cost: Money, report: &mut Report) {
-    if let (Some((_, span)), true) = (budget.text("per_day"), cost == Money::ZERO) {
-        let help = "write `cost = 1.0` into `[request]` to count requests";
-        report.warning(span, "this budget bounds nothing: a request costs 0", help);
+    for key in ["per_period", "per_day", "per_month"] {
+        if let (Some((_, span)), true) = (budget.text(key), cost == Money::ZERO) {
+            let help = "write `cost = 1.0` into `[request]` to count requests";
+            report.warning(span, "this budget bounds nothing: a request costs 0", help);
+        }
     }
 }
 

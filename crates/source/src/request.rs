@@ -78,7 +78,7 @@ pub(crate) fn read(
     })
 }
 
-fn report_template(error: &TemplateError, span: Span, report: &mut Report) {
+pub(crate) fn report_template(error: &TemplateError, span: Span, report: &mut Report) {
     let place = error.offset().map_or(span, |offset| report.inside(span, offset));
     match error {
         TemplateError::Syntax { message, help, .. } => report.error_help(place, message, help),

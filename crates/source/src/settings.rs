@@ -5,7 +5,7 @@ use crate::{
     tree::{self, Table},
 };
 use jiff::SignedDuration;
-use model::Money;
+use model::Budget;
 use std::path::{Path, PathBuf};
 
 /// The settings of a project. Paths count from the project's folder.
@@ -19,8 +19,8 @@ pub struct Settings {
     pub lake: PathBuf,
     /// The folder of the bytes as received.
     pub archive: PathBuf,
-    /// What all sources together may spend in a day (UTC).
-    pub budget_per_day: Option<Money>,
+    /// What all sources together may spend, in a UTC day and month.
+    pub budget: Budget,
     /// How large the batches of the tables are.
     pub commit: CommitSetting,
     /// How servers know us.
@@ -61,7 +61,7 @@ impl Settings {
             state: StateSetting::Sqlite(PathBuf::from(".tidewatch/state.db")),
             lake: PathBuf::from(".tidewatch/lake"),
             archive: PathBuf::from(".tidewatch/archive"),
-            budget_per_day: None,
+            budget: Budget::default(),
             commit: CommitSetting::default(),
             user_agent: concat!("tidewatch/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
@@ -92,7 +92,9 @@ pub(crate) fn read(dir: &Path, report: &mut Report) -> Settings {
         }
         text.clone_into(&mut settings.user_agent);
     }
-    settings.budget_per_day = table.table("budget").and_then(|budget| budget.amount("per_day"));
+    if let Some(budget) = table.table("budget") {
+        settings.budget = read_budget(budget);
+    }
     if let Some(commit) = table.table("commit") {
         let default = CommitSetting::default();
         settings.commit = CommitSetting {
@@ -103,6 +105,15 @@ pub(crate) fn read(dir: &Path, report: &mut Report) -> Settings {
     }
     check_apart(&settings, &table, report);
     settings
+}
+
+/// A table of budgets. What the file's keys do not allow is not in it.
+pub(crate) fn read_budget(table: &Table) -> Budget {
+    Budget {
+        per_period: table.amount("per_period"),
+        per_day: table.amount("per_day"),
+        per_month: table.amount("per_month"),
+    }
 }
 
 /// A path on this machine; what this version cannot open is refused by name.

@@ -1,14 +1,15 @@
 //! What a source file says, checked.
 
 use crate::{
+    arrival::ArrivalSpec,
     request::is_secret_header,
     secret::{HeaderText, Secret},
     template::{Escape, Template, TemplateError},
 };
 use jiff::{SignedDuration, civil::Date};
 use model::{
-    Money, Period, SourceId, SourceVersion, TableName, calendar::CalendarSpec, expect::ExpectSpec,
-    field::ExtractSpec, grid::EntityRow,
+    Budget, Money, Period, SourceId, SourceVersion, TableName, calendar::CalendarSpec,
+    expect::ExpectSpec, field::ExtractSpec, grid::EntityRow,
 };
 use sha2::{Digest as _, Sha256};
 use std::{collections::BTreeSet, path::PathBuf};
@@ -49,8 +50,10 @@ pub struct Source {
     pub request: RequestSpec,
     /// How fast the server may be asked.
     pub limit: LimitSpec,
-    /// The most that is spent in a day (UTC).
-    pub budget_per_day: Option<Money>,
+    /// The most that is spent.
+    pub budget: Budget,
+    /// How to look before paying; `None`: the source is asked at even intervals.
+    pub arrival: Option<ArrivalSpec>,
     /// What is taken from an answer.
     pub extract: ExtractSpec,
     /// What the records are expected to be.

@@ -175,6 +175,14 @@ impl Template {
         }
     }
 
+    /// Whether what it renders to may differ between periods.
+    pub fn mentions_period(&self) -> bool {
+        match &self.form {
+            Form::Pieces(pieces, _) => pieces.contains(&Piece::Period),
+            Form::MiniJinja(_) => self.text.contains("period"),
+        }
+    }
+
     /// The URL of a cell.
     pub fn render_url(&self, entity: &str, period: &str) -> Result<Url, TemplateError> {
         let text = self.render_text(entity, period)?;

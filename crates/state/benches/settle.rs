@@ -85,8 +85,8 @@ impl Project {
             cells,
             cost_each: Money { micros: 10_000 },
             at: AT,
-            source_limit_per_day: None,
-            project_limit_per_day: None,
+            source_budget: model::Budget::default(),
+            project_budget: model::Budget::default(),
         }
     }
 
@@ -102,6 +102,9 @@ impl Project {
                 .map(|(cell, attempt)| (self.source.clone(), self.row(cell, attempt)))
                 .collect(),
             attempts: attempts.take(BATCH_CELLS).map(AttemptId).collect(),
+            looks: Vec::new(),
+            looks_over: Vec::new(),
+            refunds: Vec::new(),
         }
     }
 

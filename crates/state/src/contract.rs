@@ -6,6 +6,7 @@
 
 pub mod batches;
 pub mod cells;
+pub mod looks;
 pub mod money;
 pub mod paces;
 pub mod projects;
@@ -13,7 +14,7 @@ pub mod projects;
 use crate::rows::{Batch, CellRow, Evidence, NewProject, Reserve};
 use jiff::{SignedDuration, Timestamp, civil::Date};
 use model::{
-    AttemptId, CellState, Digest, Entity, Money, Outcome, Period, SourceId, SourceVersion,
+    AttemptId, Budget, CellState, Digest, Entity, Money, Outcome, Period, SourceId, SourceVersion,
     Validators,
 };
 
@@ -58,6 +59,14 @@ macro_rules! contract {
                 open_attempts_name_their_cells_and_price
                 settled_attempts_stay_paid
                 spend_is_listed_by_day_and_source
+                a_months_budget_counts_its_days
+                a_periods_budget_counts_its_cells_whatever_the_day
+                a_refund_goes_back_to_day_month_and_period
+            ]
+            looks: [
+                looks_are_settled_with_their_batch
+                looks_that_are_over_are_forgotten
+                schedules_are_kept_by_source_and_the_last_row_wins
             ]
             batches: [
                 a_batch_is_kept_until_it_is_settled
@@ -171,6 +180,9 @@ pub fn batch(number: i64, name: &str, rows: Vec<CellRow>) -> Batch {
         commits: vec![1, 2, 3],
         cells: rows.into_iter().map(|row| (source(name), row)).collect(),
         attempts: Vec::new(),
+        looks: Vec::new(),
+        looks_over: Vec::new(),
+        refunds: Vec::new(),
     }
 }
 
@@ -190,7 +202,7 @@ pub fn request(name: &str, cells: usize) -> Reserve {
             .collect(),
         cost_each: units(1),
         at: at(0),
-        source_limit_per_day: None,
-        project_limit_per_day: None,
+        source_budget: Budget::default(),
+        project_budget: Budget::default(),
     }
 }

@@ -32,7 +32,7 @@ pub use memory::MemoryStore;
 pub use port::{StateFuture, StateStore};
 pub use rows::{
     BackfillRow, Batch, BudgetScope, CellCount, CellFilter, CellRow, Evidence, Granted, HoldShares,
-    NewBackfill, NewProject, OpenAttempt, PaceRow, PeriodCount, ProjectRow, Rebuilt, Reserve,
-    SourceRow, SpendRow,
+    LookRow, NewBackfill, NewProject, OpenAttempt, PaceRow, PeriodCount, ProjectRow, Rebuilt,
+    Reserve, ScheduleRow, SourceRow, SpendRow,
 };
 pub use sqlite::SqliteStore;

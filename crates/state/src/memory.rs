@@ -9,9 +9,9 @@ use crate::{
     open_bits::OpenBits,
     port::{StateFuture, StateStore},
     rows::{
-        BackfillRow, Batch, CellCount, CellFilter, CellRow, Granted, HoldShares, NewBackfill,
-        NewProject, OpenAttempt, PaceRow, PeriodCount, ProjectRow, Rebuilt, Reserve, SourceRow,
-        SpendRow,
+        BackfillRow, Batch, CellCount, CellFilter, CellRow, Granted, HoldShares, LookRow,
+        NewBackfill, NewProject, OpenAttempt, PaceRow, PeriodCount, ProjectRow, Rebuilt, Reserve,
+        ScheduleRow, SourceRow, SpendRow,
     },
     share::{self, Lease},
     wire,
@@ -38,7 +38,10 @@ struct Kept {
     cells: BTreeMap<SourceId, BTreeMap<(Period, Entity), CellRow>>,
     counts: BTreeMap<(SourceId, &'static str, Option<Cause>), u64>,
     spend: BTreeMap<(Date, SourceId), (u64, Money)>,
+    period_spend: BTreeMap<(SourceId, Period), Money>,
     reservations: BTreeMap<i64, Reservation>,
+    looks: BTreeMap<SourceId, BTreeMap<(Period, Entity), LookRow>>,
+    schedules: BTreeMap<SourceId, ScheduleRow>,
     batches: BTreeMap<i64, Batch>,
     backfills: BTreeMap<i64, BackfillRow>,
     paces: BTreeMap<String, PaceRow>,
@@ -74,7 +77,10 @@ impl MemoryStore {
             cells: BTreeMap::new(),
             counts: BTreeMap::new(),
             spend: BTreeMap::new(),
+            period_spend: BTreeMap::new(),
             reservations: BTreeMap::new(),
+            looks: BTreeMap::new(),
+            schedules: BTreeMap::new(),
             batches: BTreeMap::new(),
             backfills: BTreeMap::new(),
             paces: BTreeMap::new(),
@@ -139,21 +145,17 @@ impl Kept {
     fn reserve(&mut self, request: &Reserve) -> Granted {
         let at = wire::kept(request.at);
         let day = budget::day_of(at);
-        let spent_by = |source: Option<&SourceId>| {
-            self.spend
-                .iter()
-                .filter(|((on, by), _)| *on == day && source.is_none_or(|wanted| wanted == by))
-                .map(|(_, (_, spent))| *spent)
-                .sum::<Money>()
-        };
-        let (granted, exhausted) =
-            budget::grant(request, spent_by(Some(&request.source)), spent_by(None));
+        let (granted, exhausted) = budget::grant(request, &self.spent(request, day));
         let first = self.project.next_attempt;
         if granted > 0 {
             let cost = budget::cost_each(request);
             let (requests, spent) = self.spend.entry((day, request.source.clone())).or_default();
             *requests += granted as u64;
             *spent += cost * granted as i64;
+            let periods = request.cells.iter().take(granted).map(|(_, period)| period);
+            for (period, spent) in budget::by_period(periods, cost) {
+                self.charge_period(&request.source, period, spent);
+            }
             self.project.next_attempt += granted as i64;
             self.reservations.insert(
                 first,
@@ -167,6 +169,64 @@ impl Kept {
             );
         }
         Granted { first: AttemptId(first), granted, exhausted }
+    }
+
+    fn spent(&self, request: &Reserve, day: Date) -> budget::Spent {
+        let sum = |from: Date, until: Date, source: Option<&SourceId>| {
+            self.spend
+                .iter()
+                .filter(|((on, by), _)| {
+                    (from..=until).contains(on) && source.is_none_or(|wanted| wanted == by)
+                })
+                .map(|(_, (_, spent))| *spent)
+                .sum::<Money>()
+        };
+        let source = Some(&request.source);
+        let mut spent = budget::Spent {
+            source_day: sum(day, day, source),
+            project_day: sum(day, day, None),
+            ..budget::Spent::default()
+        };
+        if budget::needs_month(request) {
+            let (from, until) = (day.first_of_month(), day.last_of_month());
+            spent.source_month = sum(from, until, source);
+            spent.project_month = sum(from, until, None);
+        }
+        if request.source_budget.per_period.is_some() {
+            for (_, period) in &request.cells {
+                let key = (request.source.clone(), *period);
+                let known = self.period_spend.get(&key).copied().unwrap_or_default();
+                spent.periods.insert(*period, known);
+            }
+        }
+        spent
+    }
+
+    fn charge_period(&mut self, source: &SourceId, period: Period, spent: Money) {
+        let known = self.period_spend.entry((source.clone(), period)).or_default();
+        *known += spent;
+        if *known == Money::ZERO {
+            self.period_spend.remove(&(source.clone(), period));
+        }
+    }
+
+    /// Gives back what an open attempt cost less than was reserved for it.
+    fn refund(&mut self, attempt: AttemptId, refund: Money) {
+        let Some((&first, reservation)) = self.reservations.range(..=attempt.0).next_back() else {
+            return;
+        };
+        let index = usize::try_from(attempt.0 - first).unwrap_or(usize::MAX);
+        let Some((_, period)) = reservation.cells.get(index).cloned() else { return };
+        if !reservation.open.contains(index) {
+            return;
+        }
+        let refund = refund.min(reservation.cost).max(Money::ZERO);
+        let back = Money::ZERO - refund;
+        let (day, source) = (budget::day_of(reservation.at), reservation.source.clone());
+        if let Some((_, spent)) = self.spend.get_mut(&(day, source.clone())) {
+            *spent += back;
+        }
+        self.charge_period(&source, period, back);
     }
 
     fn close(&mut self, attempts: &[AttemptId], money_back: bool) {
@@ -186,6 +246,15 @@ impl Kept {
                     *spent = *spent - reservation.cost;
                     if *requests == 0 {
                         self.spend.remove(&day);
+                    }
+                }
+                if let Some((_, period)) = reservation.cells.get(index) {
+                    let key = (reservation.source.clone(), *period);
+                    if let Some(spent) = self.period_spend.get_mut(&key) {
+                        *spent = *spent - reservation.cost;
+                        if *spent == Money::ZERO {
+                            self.period_spend.remove(&key);
+                        }
                     }
                 }
             }
@@ -208,10 +277,26 @@ impl Kept {
         for (source, row) in &batch.cells {
             self.put_cell(source, row);
         }
+        for (source, row) in &batch.looks {
+            self.put_look(source, row);
+        }
+        for cell in &batch.looks_over {
+            if let Some(rows) = self.looks.get_mut(&cell.source) {
+                rows.remove(&(cell.period, cell.entity.clone()));
+            }
+        }
+        for (attempt, refund) in &batch.refunds {
+            self.refund(*attempt, *refund);
+        }
         self.close(&batch.attempts, false);
         let observed_at_max = batch.observed_at_max.map(wire::kept);
         self.project.observed_at_max = self.project.observed_at_max.max(observed_at_max);
         Ok(())
+    }
+
+    fn put_look(&mut self, source: &SourceId, row: &LookRow) {
+        let rows = self.looks.entry(source.clone()).or_default();
+        rows.insert((row.period, row.entity.clone()), row.clone());
     }
 
     fn hold_share(&mut self, wish: &HoldShares, scope: &str) -> f64 {
@@ -245,6 +330,12 @@ impl Kept {
             let (requests, spent) = self.spend.entry((row.day, row.source.clone())).or_default();
             *requests += row.requests;
             *spent += row.spent;
+        }
+        for (source, period, spent) in &rebuilt.period_spend {
+            self.charge_period(source, *period, *spent);
+        }
+        for (source, row) in &rebuilt.looks {
+            self.put_look(source, row);
         }
         self.project.next_attempt = rebuilt.next_attempt.max(1);
         self.project.next_batch = rebuilt.next_batch.max(1);
@@ -418,6 +509,28 @@ impl StateStore for MemoryStore {
                     spent: *spent,
                 })
                 .collect())
+        })
+    }
+
+    fn looks(&self, source: &SourceId) -> StateFuture<'_, Vec<LookRow>> {
+        let source = source.clone();
+        self.with(move |kept| {
+            Ok(kept.looks.get(&source).into_iter().flat_map(BTreeMap::values).cloned().collect())
+        })
+    }
+
+    fn schedules(&self) -> StateFuture<'_, Vec<ScheduleRow>> {
+        self.with(|kept| Ok(kept.schedules.values().cloned().collect()))
+    }
+
+    fn put_schedules(&self, rows: &[ScheduleRow]) -> StateFuture<'_, ()> {
+        let rows = rows.to_vec();
+        self.with(move |kept| {
+            kept.schedules.extend(rows.into_iter().map(|row| {
+                let updated_at = wire::kept(row.updated_at);
+                (row.source.clone(), ScheduleRow { updated_at, ..row })
+            }));
+            Ok(())
         })
     }
 

@@ -3,8 +3,9 @@
 use crate::{
     error::StateError,
     rows::{
-        BackfillRow, Batch, CellCount, CellFilter, CellRow, Granted, HoldShares, NewBackfill,
-        OpenAttempt, PaceRow, PeriodCount, ProjectRow, Rebuilt, Reserve, SourceRow, SpendRow,
+        BackfillRow, Batch, CellCount, CellFilter, CellRow, Granted, HoldShares, LookRow,
+        NewBackfill, OpenAttempt, PaceRow, PeriodCount, ProjectRow, Rebuilt, Reserve, ScheduleRow,
+        SourceRow, SpendRow,
     },
 };
 use jiff::{Timestamp, civil::Date};
@@ -62,7 +63,7 @@ pub trait StateStore: Send + Sync + Debug {
     fn periods_summary(&self, source: &SourceId) -> StateFuture<'_, Vec<PeriodCount>>;
 
     /// Takes attempt numbers and charges their price, for as many of the cells as the budgets of
-    /// the day allow. Durable when it returns: nothing is sent before.
+    /// the day, the month and the cells' periods allow. Durable when it returns: nothing is sent before.
     fn reserve(&self, request: &Reserve) -> StateFuture<'_, Granted>;
     /// Gives the money of attempts back that were never sent. Attempts that are not open are
     /// passed over.
@@ -72,13 +73,21 @@ pub trait StateStore: Send + Sync + Debug {
     /// What was spent, by (day, source), from a day on.
     fn spend(&self, from: Option<Date>) -> StateFuture<'_, Vec<SpendRow>>;
 
+    /// What is known of looks at cells of a source that have not arrived, by (period, entity).
+    fn looks(&self, source: &SourceId) -> StateFuture<'_, Vec<LookRow>>;
+    /// What was learned of sources' arrivals, by source.
+    fn schedules(&self) -> StateFuture<'_, Vec<ScheduleRow>>;
+    /// Creates or replaces rows; of the same source the last wins. No part of `generation`.
+    fn put_schedules(&self, rows: &[ScheduleRow]) -> StateFuture<'_, ()>;
+
     /// Keeps a batch, durably, before any table is touched.
     ///
     /// Its number must be the project's `next_batch`, else [`StateError::StaleBatch`].
     fn announce(&self, batch: &Batch) -> StateFuture<'_, ()>;
     /// Batches announced and not settled, ascending.
     fn announced(&self) -> StateFuture<'_, Vec<Batch>>;
-    /// Applies a batch's cells, closes its attempts, advances `observed_at_max` and removes it.
+    /// Applies a batch's cells and looks, gives refunds back, closes its attempts, advances
+    /// `observed_at_max` and removes it.
     /// A batch that is already settled stays so.
     ///
     /// Cells are applied as they are, so batches that share cells must be settled in their order.

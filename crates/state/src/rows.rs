@@ -3,8 +3,8 @@
 use crate::wire;
 use jiff::{SignedDuration, Timestamp, civil::Date};
 use model::{
-    AttemptId, Cause, CellState, Digest, Entity, Money, Outcome, Period, SourceId, SourceVersion,
-    Validators,
+    AttemptId, Budget, Cause, CellKey, CellState, Digest, Entity, LookKind, Money, Outcome, Period,
+    SourceId, SourceVersion, Validators,
 };
 use serde::{Deserialize, Serialize};
 
@@ -127,6 +127,52 @@ pub struct Batch {
     pub cells: Vec<(SourceId, CellRow)>,
     /// The attempts that are closed with it.
     pub attempts: Vec<AttemptId>,
+    /// What is known of looks at cells that have not arrived. The same cell may appear more than
+    /// once: the last wins.
+    pub looks: Vec<(SourceId, LookRow)>,
+    /// Cells whose looks are of no interest any more: removed after `looks` are applied.
+    pub looks_over: Vec<CellKey>,
+    /// What attempts cost less than was reserved for them.
+    pub refunds: Vec<(AttemptId, Money)>,
+}
+
+/// What is known of the looks at a cell that has not arrived.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LookRow {
+    /// Of which entity.
+    pub entity: Entity,
+    /// Of which period.
+    #[serde(with = "wire::period")]
+    pub period: Period,
+    /// How many there were, of all kinds.
+    pub looks: u32,
+    /// When the last look left.
+    #[serde(with = "wire::time")]
+    pub last_at: Timestamp,
+    /// When the last look left that was answered "not there".
+    #[serde(with = "wire::time_option")]
+    pub without_at: Option<Timestamp>,
+    /// The same, of looks whose answer is the data itself.
+    #[serde(with = "wire::time_option")]
+    pub without_paid_at: Option<Timestamp>,
+    /// When a look was answered "there" that no later one has belied.
+    #[serde(with = "wire::time_option")]
+    pub seen_at: Option<Timestamp>,
+    /// Which kind of look that was.
+    pub seen_by: Option<LookKind>,
+    /// What the last HEAD was answered with.
+    pub validators: Validators,
+}
+
+/// What was learned of a source's arrivals, as bytes that only `engine` understands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScheduleRow {
+    /// Of which source.
+    pub source: SourceId,
+    /// What was learned.
+    pub saved: Vec<u8>,
+    /// When.
+    pub updated_at: Timestamp,
 }
 
 /// Cells to be paid for. All prices are at least zero; a negative one counts as zero.
@@ -140,10 +186,10 @@ pub struct Reserve {
     pub cost_each: Money,
     /// When. Its day in UTC is the day that is charged.
     pub at: Timestamp,
-    /// What the source may spend in a day; `None` is unlimited.
-    pub source_limit_per_day: Option<Money>,
-    /// What all sources together may spend in a day; `None` is unlimited.
-    pub project_limit_per_day: Option<Money>,
+    /// What the source may spend.
+    pub source_budget: Budget,
+    /// What all sources together may spend in a day and a month.
+    pub project_budget: Budget,
 }
 
 /// What was reserved.
@@ -161,10 +207,16 @@ pub struct Granted {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BudgetScope {
-    /// One source's.
+    /// One source's, of a day.
     Source,
-    /// All sources' together.
+    /// All sources' together, of a day.
     Project,
+    /// One source's, of a month.
+    SourceMonth,
+    /// All sources' together, of a month.
+    ProjectMonth,
+    /// One source's, for the cells of a period.
+    Period,
 }
 
 impl BudgetScope {
@@ -173,6 +225,9 @@ impl BudgetScope {
         match self {
             Self::Source => "source",
             Self::Project => "project",
+            Self::SourceMonth => "source_month",
+            Self::ProjectMonth => "project_month",
+            Self::Period => "period",
         }
     }
 }
@@ -313,6 +368,10 @@ pub struct Rebuilt {
     pub cells: Vec<(SourceId, CellRow)>,
     /// The spend; rows of the same source and day are added up.
     pub spend: Vec<SpendRow>,
+    /// The spend on the cells of each period.
+    pub period_spend: Vec<(SourceId, Period, Money)>,
+    /// What is known of looks at cells that have not arrived.
+    pub looks: Vec<(SourceId, LookRow)>,
     /// One above the highest attempt; below 1 counts as 1.
     pub next_attempt: i64,
     /// One above the highest batch; below 1 counts as 1.

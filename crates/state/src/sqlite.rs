@@ -8,6 +8,7 @@
 mod batches;
 mod cells;
 mod fault;
+mod looks;
 mod money;
 mod names;
 mod open;
@@ -22,9 +23,9 @@ use crate::{
     error::StateError,
     port::{StateFuture, StateStore},
     rows::{
-        BackfillRow, Batch, CellCount, CellFilter, CellRow, Granted, HoldShares, NewBackfill,
-        NewProject, OpenAttempt, PaceRow, PeriodCount, ProjectRow, Rebuilt, Reserve, SourceRow,
-        SpendRow,
+        BackfillRow, Batch, CellCount, CellFilter, CellRow, Granted, HoldShares, LookRow,
+        NewBackfill, NewProject, OpenAttempt, PaceRow, PeriodCount, ProjectRow, Rebuilt, Reserve,
+        ScheduleRow, SourceRow, SpendRow,
     },
     wire,
 };
@@ -236,6 +237,20 @@ impl StateStore for SqliteStore {
 
     fn spend(&self, from: Option<Date>) -> StateFuture<'_, Vec<SpendRow>> {
         self.read(move |look| money::spend(look, from))
+    }
+
+    fn looks(&self, source: &SourceId) -> StateFuture<'_, Vec<LookRow>> {
+        let source = source.clone();
+        self.read(move |look| looks::of_source(look, &source))
+    }
+
+    fn schedules(&self) -> StateFuture<'_, Vec<ScheduleRow>> {
+        self.read(looks::schedules)
+    }
+
+    fn put_schedules(&self, rows: &[ScheduleRow]) -> StateFuture<'_, ()> {
+        let rows = rows.to_vec();
+        self.write(move |transaction, names| looks::put_schedules(transaction, names, &rows))
     }
 
     fn announce(&self, batch: &Batch) -> StateFuture<'_, ()> {

@@ -3,9 +3,9 @@
 //! A cell's state is an internally tagged enum, which postcard cannot read; times and periods are
 //! text, which is slow. Formats for people (JSON) still get the nouns' own forms.
 
-use crate::rows::CellRow;
+use crate::rows::{Batch, CellRow};
 use jiff::{SignedDuration, Timestamp, civil::Date};
-use model::{Cause, CellState, Outcome, Period};
+use model::{AttemptId, Cause, CellState, Outcome, Period, SourceId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, postcard::Error> {
@@ -22,6 +22,37 @@ pub(crate) fn encode_sized<T: Serialize>(
 
 pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, postcard::Error> {
     postcard::from_bytes(bytes)
+}
+
+/// A batch; also one that a program before format 3 announced and did not settle.
+pub(crate) fn decode_batch(bytes: &[u8]) -> Result<Batch, postcard::Error> {
+    #[derive(Deserialize)]
+    struct Former {
+        number: i64,
+        #[serde(with = "time")]
+        announced_at: Timestamp,
+        #[serde(with = "time_option")]
+        observed_at_max: Option<Timestamp>,
+        commits: Vec<u8>,
+        cells: Vec<(SourceId, CellRow)>,
+        attempts: Vec<AttemptId>,
+    }
+    match decode(bytes) {
+        Err(postcard::Error::DeserializeUnexpectedEnd) => {}
+        decoded => return decoded,
+    }
+    let former: Former = decode(bytes)?;
+    Ok(Batch {
+        number: former.number,
+        announced_at: former.announced_at,
+        observed_at_max: former.observed_at_max,
+        commits: former.commits,
+        cells: former.cells,
+        attempts: former.attempts,
+        looks: Vec::new(),
+        looks_over: Vec::new(),
+        refunds: Vec::new(),
+    })
 }
 
 /// Nanoseconds since 1970. Beyond the years 1678 to 2261, the ends of the range.

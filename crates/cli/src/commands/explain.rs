@@ -10,7 +10,7 @@ use arrow::{
     array::{Array, RecordBatch},
     util::display::{ArrayFormatter, FormatOptions},
 };
-use engine::{Ranges, grid_of};
+use engine::{LookTrust, Ranges, grid_of};
 use jiff::{Timestamp, civil::Date};
 use lake::{Lake, LedgerTable, Scan, TableRef};
 use model::{Cause, CellKey, CellState, Fate, Period, grid::Grid};
@@ -30,13 +30,16 @@ pub(crate) async fn run(arguments: &Arguments, cell: &Cell) -> Result<u8, Failur
     let source = project.source(&cell.source)?;
     let key = super::trial::key(&source.id, cell)?;
     let now = project.now();
-    let (row, source_row, backfills) = match project.state_if_any()? {
+    let (row, source_row, backfills, looks) = match project.state_if_any()? {
         Some(state) => {
             let rows = state.sources().await?;
             let source_row = rows.into_iter().find(|row| row.source == source.id);
-            (state.cell(&key).await?, source_row, state.backfills().await?)
+            let schedules = state.schedules().await?;
+            let schedule = schedules.iter().find(|row| row.source == source.id);
+            let looks = schedule.map(LookTrust::read).unwrap_or_default();
+            (state.cell(&key).await?, source_row, state.backfills().await?, looks)
         }
-        None => (None, None, Vec::new()),
+        None => (None, None, Vec::new(), Vec::new()),
     };
     let mut ranges = Ranges::of(source, source_row.as_ref(), &backfills, now);
     ranges.until = now.to_zoned(source.calendar.timezone.clone()).date();
@@ -52,9 +55,10 @@ pub(crate) async fn run(arguments: &Arguments, cell: &Cell) -> Result<u8, Failur
     }
     let verdict = Verdict::of(source, &grid, &ranges, &key, row.as_ref(), now);
     if arguments.json {
-        print_json(&key, &entries, &verdict, row.as_ref())?;
+        print_json(&key, &entries, &verdict, row.as_ref(), &looks)?;
     } else {
         print(&key, &entries, &verdict, row.as_ref());
+        looks.iter().for_each(|look| line(format_args!("  {}", trust_in_words(look))));
     }
     let unknown = row.is_none() && entries.is_empty() && verdict.cause == Some(Cause::NotCovered);
     Ok(if unknown { FAILED } else { 0 })
@@ -73,7 +77,11 @@ async fn timeline(project: &Project, key: &CellKey) -> Result<Vec<Entry>, Failur
     }
     let lake = project.lake()?;
     let mut entries = Vec::new();
-    for (table, what) in [(LedgerTable::Attempts, "attempt"), (LedgerTable::Cells, "cell")] {
+    for (table, what) in [
+        (LedgerTable::Attempts, "attempt"),
+        (LedgerTable::Cells, "cell"),
+        (LedgerTable::Arrivals, "arrival"),
+    ] {
         let rows = lake.scan(&TableRef::Ledger(table), of_cell(key)).await?;
         for batch in &rows {
             entries.extend(
@@ -279,6 +287,22 @@ fn print(key: &CellKey, entries: &[Entry], verdict: &Verdict, row: Option<&CellR
     }
 }
 
+/// How far a kind of look is trusted.
+fn trust_in_words(look: &LookTrust) -> String {
+    let trust = &look.trust;
+    let word = if trust.is_trusted() { "trusted" } else { "not trusted" };
+    let (there, not_there) = (trust.there(), trust.not_there());
+    format!(
+        "{} look: {word}; of {} \"there\" {} were wrong, of {} checked \"not there\" {}; {} told nothing",
+        look.kind,
+        there.rights + there.lies,
+        there.lies,
+        not_there.rights + not_there.lies,
+        not_there.lies,
+        trust.unknown,
+    )
+}
+
 fn summary(entry: &Entry) -> String {
     let field = |name: &str| entry.fields.get(name).map(|text| safe(text)).unwrap_or_default();
     match entry.what {
@@ -291,8 +315,12 @@ fn summary(entry: &Entry) -> String {
                 "" => String::new(),
                 archive => format!(", archive {archive}"),
             };
+            let look = match field("look").as_str() {
+                "" | "paid" => String::new(),
+                look => format!(", {look} look"),
+            };
             format!(
-                "attempt {} ({}, planned {}): {} -> {}: {}; {status}, {} bytes, {} ms, {} records, cost {}{archive}",
+                "attempt {} ({}{look}, planned {}): {} -> {}: {}; {status}, {} bytes, {} ms, {} records, cost {}{archive}",
                 field("attempt"),
                 field("priority"),
                 field("planned_at"),
@@ -315,6 +343,16 @@ fn summary(entry: &Entry) -> String {
             }
             text
         }
+        "arrival" if field("state") == "arrived" => match field("not_before").as_str() {
+            "" => format!("arrived before {}, seen by {}", field("seen_at"), field("look")),
+            not_before => format!(
+                "arrived between {not_before} and {}, seen by {} after {} looks",
+                field("seen_at"),
+                field("look"),
+                field("looks")
+            ),
+        },
+        "arrival" => format!("waited for no more: {}, {} looks", field("reason"), field("looks")),
         "pace" => {
             let rate: f64 = field("rate").parse().unwrap_or(0.0);
             let rate = match rate {
@@ -332,7 +370,21 @@ fn print_json(
     entries: &[Entry],
     verdict: &Verdict,
     row: Option<&CellRow>,
+    looks: &[LookTrust],
 ) -> Result<(), Failure> {
+    let looks: Vec<_> = looks
+        .iter()
+        .map(|look| {
+            serde_json::json!({
+                "look": look.kind.as_str(),
+                "trusted": look.trust.is_trusted(),
+                "there_is_right": look.trust.there_is_right(),
+                "not_there_is_right": look.trust.not_there_is_right(),
+                "lies_there": look.trust.there().lies,
+                "lies_not_there": look.trust.not_there().lies,
+            })
+        })
+        .collect();
     let timeline: Vec<_> = entries
         .iter()
         .map(|entry| serde_json::json!({ "at": entry.at, "what": entry.what, "fields": entry.fields }))
@@ -355,6 +407,7 @@ fn print_json(
             "etag": evidence.validators.etag,
             "last_modified": evidence.validators.last_modified,
         })),
+        "looks": looks,
         "timeline": timeline,
     }))
 }

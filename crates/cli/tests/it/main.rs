@@ -8,4 +8,5 @@ mod crash;
 mod harness;
 mod hostile;
 mod ids;
+mod looks;
 mod real_data;

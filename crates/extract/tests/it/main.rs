@@ -4,6 +4,7 @@
 mod bad;
 mod corpus;
 mod emptiness;
+mod listing;
 mod oracle;
 mod table;
 mod values;

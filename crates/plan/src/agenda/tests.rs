@@ -57,6 +57,23 @@ fn nothing_is_due_before_its_period_closes() {
 }
 
 #[test]
+fn a_cell_is_open_until_it_is_settled_and_its_appointment_is_known() {
+    let mut agenda = full(2, 1);
+    let first = cell(0, 0);
+    assert!(agenda.is_open(first) && !agenda.is_in_flight(first));
+    assert_eq!(agenda.appointment(first), None, "it is fresh");
+    take(&mut agenda, day(1), 9);
+    assert!(agenda.is_open(first) && agenda.is_in_flight(first));
+    agenda.look_at(first, day(2), Priority::Live);
+    assert_eq!(agenda.appointment(first), Some((day(2), Priority::Live)));
+    assert!(agenda.is_open(first) && !agenda.is_in_flight(first));
+    agenda.settle(first);
+    assert!(!agenda.is_open(first));
+    assert_eq!(agenda.appointment(first), None);
+    assert!(!agenda.is_open(cell(7, 0)), "it is not expected");
+}
+
+#[test]
 fn older_periods_come_first_and_backfill_after_all_live_ones() {
     let mut agenda = full(2, 4);
     agenda.set_backfill(0..2);

@@ -21,6 +21,7 @@ impl Watch {
             requests: self.servers.book().log.len() as u64,
             batches: self.batches(),
             kills,
+            paid: self.paid,
             finished_after,
             ..Report::default()
         };
@@ -87,6 +88,10 @@ impl Watch {
                 judge_cell(cell, &truth, found, &expected)?;
             }
         }
+        if watched.source.arrival.is_some() {
+            rows.iter()
+                .try_for_each(|(cell, row)| watched.arrivals.judge(cell, Some(row.state)))?;
+        }
         rows.iter().try_for_each(|(cell, row)| self.ledger_agrees(cell, row))
     }
 
@@ -123,6 +128,10 @@ impl Watch {
         let due = report.due.max(1) as f64;
         if let Some(range) = accept.requests_per_cell {
             outside("requests per cell".to_owned(), range, report.requests as f64 / due)?;
+        }
+        if let Some(range) = accept.paid_per_present {
+            let present = report.states.get("present").copied().unwrap_or(0).max(1) as f64;
+            outside("paid looks per present cell".to_owned(), range, report.paid as f64 / present)?;
         }
         for (state, range) in &accept.shares {
             let count = report.states.get(state).copied().unwrap_or(0);

@@ -7,7 +7,7 @@ use arrow::{
 };
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use lake::{MemoryLake, TableRef};
-use model::{AttemptId, Money, Outcome};
+use model::{AttemptId, LookKind, Money, Outcome};
 use std::collections::BTreeMap;
 
 /// Reads each table from where it stopped.
@@ -28,6 +28,7 @@ pub(super) struct AttemptRow {
     pub(super) cost: Money,
     pub(super) digest: Option<String>,
     pub(super) archive: Option<String>,
+    pub(super) look: Option<LookKind>,
     /// Whether its engine died before it could account the answer.
     pub(super) was_cut_off: bool,
 }
@@ -40,6 +41,18 @@ pub(super) struct CellChange {
     pub(super) period: String,
     pub(super) state: String,
     pub(super) cause: Option<String>,
+}
+
+/// One row of `ledger/arrivals`.
+#[derive(Debug, Clone)]
+pub(super) struct ArrivalRow {
+    pub(super) source: String,
+    pub(super) entity: String,
+    pub(super) period: String,
+    pub(super) not_before: Option<Timestamp>,
+    pub(super) seen_at: Option<Timestamp>,
+    pub(super) state: String,
+    pub(super) reason: Option<String>,
 }
 
 impl Reader {
@@ -107,6 +120,7 @@ impl Reader {
                     cost: Money { micros: i64::try_from(micros).unwrap_or(i64::MAX) },
                     digest: columns.text("response_digest", row)?,
                     archive: columns.text("archive", row)?,
+                    look: columns.text("look", row)?.as_deref().and_then(LookKind::parse),
                     was_cut_off: detail.starts_with("not accounted"),
                 });
             }
@@ -129,6 +143,32 @@ impl Reader {
                     period: columns.needed("period", row)?,
                     state: columns.needed("state", row)?,
                     cause: columns.text("cause", row)?,
+                });
+            }
+        }
+        Ok(rows)
+    }
+}
+
+impl Reader {
+    pub(super) fn arrivals(
+        &mut self,
+        lake: &MemoryLake,
+        table: &TableRef,
+    ) -> Result<Vec<ArrivalRow>, Violation> {
+        let mut rows = Vec::new();
+        for batch in self.new_rows(lake, table) {
+            let columns = Columns { table, batch: &batch };
+            for row in 0..batch.num_rows() {
+                let time = |name| columns.time(name, row);
+                rows.push(ArrivalRow {
+                    source: columns.needed("source", row)?,
+                    entity: columns.needed("entity", row)?,
+                    period: columns.needed("period", row)?,
+                    not_before: time("not_before")?,
+                    seen_at: time("seen_at")?,
+                    state: columns.needed("state", row)?,
+                    reason: columns.text("reason", row)?,
                 });
             }
         }
@@ -173,6 +213,15 @@ impl Columns<'_> {
         let column = column.filter(|column| column.scale() == 6);
         let column = column.ok_or_else(|| self.lacking(name))?;
         Ok(column.is_valid(row).then(|| column.value(row)))
+    }
+
+    fn time(&self, name: &str, row: usize) -> Result<Option<Timestamp>, Violation> {
+        let column = self.batch.column_by_name(name);
+        let column =
+            column.and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
+        let column = column.ok_or_else(|| self.lacking(name))?;
+        let micros = column.is_valid(row).then(|| column.value(row));
+        Ok(micros.and_then(|micros| Timestamp::from_microsecond(micros).ok()))
     }
 
     fn micros(&self, name: &str, row: usize) -> Result<i64, Violation> {

@@ -1,14 +1,14 @@
 //! All checkers together, told of each event of an engine and of each start of one.
 
 use super::{
-    Attempts, Budgets, Checked, Live, Looks, PaceBound, Rows, Spent, Violation, broken,
+    Arrivals, Attempts, Budgets, Checked, Live, Looks, PaceBound, Rows, Spent, Violation, broken,
     tables::{AttemptRow, Reader},
 };
 use crate::{
     clock::LifeClock,
     kill::Durable,
     scenario::{Endpoint, Scenario},
-    server::{Kind, Servers},
+    server::{Arrival, Kind, Servers, is_page},
     world::Record,
 };
 use archive::Archive;
@@ -17,7 +17,7 @@ use env::Clock;
 use futures::FutureExt;
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use lake::{LedgerTable, TableRef};
-use model::{AttemptId, CellKey, CellState, Entity, Money, Outcome, Period, SourceId};
+use model::{AttemptId, Budget, CellKey, CellState, Entity, Money, Outcome, Period, SourceId};
 use source::Source;
 use state::StateStore;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -41,6 +41,7 @@ pub struct Watch {
     reader: Reader,
     arrivals_seen: usize,
     batches: u64,
+    pub(super) paid: u64,
 }
 
 /// One source and its checkers.
@@ -51,6 +52,7 @@ pub(super) struct Watched {
     pub(super) rows: Rows,
     /// The cells that are expected by the scenario's end, and when they are due.
     pub(super) cells: BTreeMap<CellKey, Timestamp>,
+    pub(super) arrivals: Arrivals,
     pace: PaceBound,
     looks: Option<Looks>,
     states: BTreeMap<CellKey, CellState>,
@@ -70,6 +72,8 @@ pub struct Report {
     pub outcomes: BTreeMap<String, u64>,
     /// Batches settled.
     pub batches: u64,
+    /// Attempts of the ledger whose answer can be data.
+    pub paid: u64,
     /// Engines killed.
     pub kills: u64,
     /// True time from the start until the last engine ended.
@@ -91,11 +95,15 @@ impl Watch {
         servers: Arc<Servers>,
     ) -> Self {
         let money = |units: Option<f64>| units.and_then(Money::from_units);
-        let limits = sources
-            .iter()
-            .filter_map(|source| source.budget_per_day.map(|limit| (source.id.clone(), limit)));
-        let budgets =
-            Budgets { sources: limits.collect(), project: money(scenario.engine.budget_per_day) };
+        let budgets = Budgets {
+            sources: sources.iter().map(|source| (source.id.clone(), source.budget)).collect(),
+            project: Budget {
+                per_day: money(scenario.engine.budget_per_day),
+                per_month: money(scenario.engine.budget_per_month),
+                per_period: None,
+            },
+            periods: BTreeMap::new(),
+        };
         let watched = scenario.sources.iter().zip(sources);
         Self {
             sources: watched
@@ -115,6 +123,7 @@ impl Watch {
             reader: Reader::default(),
             arrivals_seen: 0,
             batches: 0,
+            paid: 0,
         }
     }
 
@@ -167,7 +176,7 @@ impl Watch {
                     CellKey { source: source.clone(), entity: entity.clone(), period: *period };
                 self.ended(&cell, *attempt, *outcome, *state, clock)?;
             }
-            Event::Paced { .. } => {}
+            Event::Paced { .. } | Event::LookLied { .. } | Event::Arrived { .. } => {}
             Event::Settled { .. } => {
                 self.batches += 1;
                 self.read_tables()?;
@@ -264,7 +273,10 @@ impl Watch {
         outcome: Outcome,
     ) -> Result<Answered, Violation> {
         let book = self.servers.book();
-        let Some(arrival) = book.log.get(arrival).filter(|arrival| arrival.cell == *cell) else {
+        let asks_for = |arrival: &&Arrival| {
+            arrival.cell == *cell || (is_page(&arrival.cell) && arrival.cell.period == cell.period)
+        };
+        let Some(arrival) = book.log.get(arrival).filter(asks_for) else {
             let found = format!("attempt {attempt} for `{cell}` never reached its server");
             return Err(Violation { check: "attempts reach their servers", found });
         };
@@ -313,6 +325,7 @@ impl Watch {
             let cell = cell_of(&row.source, &row.entity, &row.period)?;
             self.attempts.booked(row.attempt)?;
             self.spent.book(row.day, cell.source.clone(), row.cost);
+            self.budgets.booked(&cell, row.cost)?;
             if let Some(records) = self.booked(&cell, &row)? {
                 complete.insert(cell, records);
             }
@@ -321,6 +334,14 @@ impl Watch {
             if let Some(watched) = self.sources.get(&cell.source) {
                 let period = cell.period.to_string();
                 watched.rows.equals(cell.entity.as_str(), &period, &records)?;
+            }
+        }
+        let table = TableRef::Ledger(LedgerTable::Arrivals);
+        for row in self.reader.arrivals(&self.durable.lake, &table)? {
+            let cell = cell_of(&row.source, &row.entity, &row.period)?;
+            let truth = self.servers.world.truth(&cell);
+            if let (Some(watched), Some(truth)) = (self.sources.get_mut(&cell.source), truth) {
+                watched.arrivals.booked(&cell, &row, &truth)?;
             }
         }
         let table = TableRef::Ledger(LedgerTable::Cells);
@@ -358,7 +379,9 @@ impl Watch {
         if let Some((_, digest)) = loaded {
             self.trace(row, &digest)?;
         }
-        if !row.outcome.is_some_and(Outcome::is_complete_observation) {
+        self.paid += u64::from(row.look.is_some_and(model::LookKind::brings_data));
+        let is_complete = row.outcome.is_some_and(Outcome::is_complete_observation);
+        if !is_complete || row.look.is_some_and(|look| !look.brings_data()) {
             return Ok(None);
         }
         let arrival = self.attempts.arrival(row.attempt);
@@ -398,6 +421,9 @@ impl Watched {
     fn new(scenario: &Scenario, endpoint: &Endpoint, source: &Source) -> Self {
         let mut watched = Self {
             pace: PaceBound::new(source.limit.clone()),
+            arrivals: Arrivals::new(
+                endpoint.server.heads.promises_share + endpoint.server.heads.conceals_share == 0.0,
+            ),
             looks: endpoint.asked_within.map(|patience| Looks::new(patience.0)),
             source: source.clone(),
             endpoint: endpoint.clone(),

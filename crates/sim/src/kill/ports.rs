@@ -13,9 +13,9 @@ use lake::{
 };
 use model::{AttemptId, CellKey, Digest, SourceId, SourceVersion};
 use state::{
-    BackfillRow, Batch, CellCount, CellFilter, CellRow, Granted, HoldShares, MemoryStore,
-    NewBackfill, OpenAttempt, PaceRow, PeriodCount, ProjectRow, Rebuilt, Reserve, SourceRow,
-    SpendRow, StateFuture, StateStore,
+    BackfillRow, Batch, CellCount, CellFilter, CellRow, Granted, HoldShares, LookRow, MemoryStore,
+    NewBackfill, OpenAttempt, PaceRow, PeriodCount, ProjectRow, Rebuilt, Reserve, ScheduleRow,
+    SourceRow, SpendRow, StateFuture, StateStore,
 };
 use std::{
     collections::BTreeSet,
@@ -83,6 +83,9 @@ impl StateStore for MortalState {
         fn put_paces(&self, rows: &[PaceRow]) -> ();
         fn hold_shares(&self, wish: &HoldShares) -> Vec<f64>;
         fn drop_shares(&self, holder: &str) -> ();
+        fn looks(&self, source: &SourceId) -> Vec<LookRow>;
+        fn schedules(&self) -> Vec<ScheduleRow>;
+        fn put_schedules(&self, rows: &[ScheduleRow]) -> ();
     }
 }
 

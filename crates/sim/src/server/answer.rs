@@ -40,6 +40,12 @@ pub enum Kind {
     Unreachable,
     /// Never an answer.
     Silent,
+    /// The headers of an answer with or without data, true or not.
+    Head(bool),
+    /// 405.
+    NoHead,
+    /// A page of the entities whose data is there.
+    Page,
 }
 
 impl Kind {
@@ -49,6 +55,11 @@ impl Kind {
             Self::Whole(version) | Self::NotModified(version) => version,
             _ => None,
         }
+    }
+
+    /// Whether it answers a look that brings no data.
+    pub fn is_cheap(self) -> bool {
+        matches!(self, Self::Head(_) | Self::NoHead | Self::Page)
     }
 
     /// Whether a client may end an attempt that got this answer with this outcome.
@@ -79,6 +90,9 @@ impl Kind {
             Self::Failed(_) => outcome == Outcome::SourceError,
             Self::BlockPage => outcome == Outcome::Blocked,
             Self::Unreachable | Self::Silent => outcome == Outcome::TransportError,
+            Self::Head(true) | Self::Page => outcome == Outcome::Ok,
+            Self::Head(false) => outcome == Outcome::EmptyUnproven,
+            Self::NoHead => outcome == Outcome::SourceError,
         }
     }
 }
@@ -89,11 +103,24 @@ pub struct Reply {
     cell: CellKey,
     kind: Kind,
     truth: Option<Arc<Truth>>,
+    page: String,
 }
 
 impl Reply {
     pub(super) fn new(servers: &Servers, cell: &CellKey, kind: &Kind) -> Self {
-        Self { cell: cell.clone(), kind: *kind, truth: servers.world.truth(cell) }
+        let page = String::new();
+        Self { cell: cell.clone(), kind: *kind, truth: servers.world.truth(cell), page }
+    }
+
+    /// A page that names entities, and some that are none.
+    pub(super) fn page(cell: &CellKey, names: &[String]) -> Self {
+        let mut page = "<!doctype html><title>Ready</title><ul id=\"ready\">".to_owned();
+        for name in names.iter().map(String::as_str).chain(["E9999", "../x", "&lt;b&gt;"]) {
+            page.push_str("<li>");
+            page.push_str(name);
+        }
+        page.push_str("</ul>");
+        Self { cell: cell.clone(), kind: Kind::Page, truth: None, page }
     }
 
     fn records(&self, version: Option<usize>) -> &[Record] {
@@ -161,6 +188,16 @@ impl Reply {
                 let text = self.json();
                 response = response.header(header::CONTENT_LENGTH, text.len());
                 (200, broken_off(&text, how))
+            }
+            Kind::Head(is_promised) => {
+                response =
+                    response.header(header::CONTENT_LENGTH, if is_promised { 512 } else { 2 });
+                (200, nothing())
+            }
+            Kind::NoHead => (405, nothing()),
+            Kind::Page => {
+                response = Response::builder().header(header::CONTENT_TYPE, "text/html");
+                (200, whole(self.page.clone()))
             }
             // A silent server never gets here.
             Kind::NoBytes | Kind::Silent => {

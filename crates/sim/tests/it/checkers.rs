@@ -1,7 +1,9 @@
 //! Each checker is seen to fail: on a history with one thing in it that may not be.
 
 use jiff::{SignedDuration, Timestamp, civil::date};
-use model::{AttemptId, Cause, CellKey, CellState, Entity, Money, Outcome, Period, SourceId};
+use model::{
+    AttemptId, Budget, Cause, CellKey, CellState, Entity, Money, Outcome, Period, SourceId,
+};
 use sim::{
     check::{
         Attempts, Budgets, Checked, DataRow, Expected, Found, Looks, PaceBound, Rows, Spent,
@@ -164,13 +166,26 @@ fn an_exceeded_budget_and_books_that_do_not_add_up_are_noticed() {
     let money = |units| Money::from_units(units).unwrap();
     let day = date(2026, 3, 2);
     let spend = |spent| vec![SpendRow { source: source(), day, requests: 2, spent: money(spent) }];
-    let budgets =
-        Budgets { sources: BTreeMap::from([(source(), money(2.0))]), project: Some(money(3.0)) };
+    let day_of = |units| Budget { per_day: Some(money(units)), ..Budget::default() };
+    let budgets = Budgets {
+        sources: BTreeMap::from([(source(), day_of(2.0))]),
+        project: day_of(3.0),
+        periods: BTreeMap::new(),
+    };
     budgets.check(&spend(2.0)).unwrap();
     says(budgets.check(&spend(2.01)), "budgets are kept");
-    let project = Budgets { sources: BTreeMap::new(), ..budgets };
+    let mut project = Budgets { sources: BTreeMap::new(), ..budgets };
     project.check(&spend(3.0)).unwrap();
     says(project.check(&spend(3.01)), "budgets are kept");
+    let other = SpendRow { day: day.tomorrow().unwrap(), ..spend(2.0).remove(0) };
+    let days = [spend(2.0).remove(0), other];
+    project.check(&days).unwrap();
+    project.project.per_month = Some(money(3.9));
+    says(project.check(&days), "budgets are kept");
+    let period = Budget { per_period: Some(money(1.0)), ..Budget::default() };
+    project.sources.insert(source(), period);
+    project.booked(&cell("E000"), money(1.0)).unwrap();
+    says(project.booked(&cell("E001"), money(0.1)), "budgets are kept");
 
     let mut spent = Spent::default();
     spent.book(day, source(), money(0.5));

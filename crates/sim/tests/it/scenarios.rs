@@ -39,6 +39,10 @@ scenarios! {
     a_renamed_field_is_never_an_empty_success: "renamed-field", 1..=2;
     corrections_and_withdrawals_are_found_by_revisits: "revisit-corrections", 1..=2;
     no_day_costs_more_than_its_budget: "budget", 1..=2;
+    a_head_says_when_to_pay: "cheap-looks", 1..=2;
+    heads_that_lie_lose_nothing: "lying-heads", 1..=2;
+    a_page_speaks_for_all_entities: "ready-page", 1..=2;
+    no_period_and_no_month_costs_more_than_its_budget: "look-budgets", 1..=2;
     kills_between_any_two_effects_lose_and_double_nothing: "kills", 1..=2;
     a_stepped_clock_loses_and_doubles_nothing: "clock-steps", 1..=2;
     a_paused_source_is_left_alone_and_resumed: "pause-resume", 1..=2;

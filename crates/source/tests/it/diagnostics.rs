@@ -144,24 +144,97 @@ fn a_key_in_the_wrong_table_is_told_its_home() {
 fn nouns_of_later_versions_are_named_as_such() {
     let text = with(
         "[periods]\ncalendar = \"daily\"",
-        "[arrival]\nvalue_of_freshness = \"2.0/hour\"\n[load]\nto = [\"lake\", \"clickhouse\"]\n[periods]\ncalendar = \"XLON\"",
+        "[load]\nto = [\"lake\", \"clickhouse\"]\n[periods]\ncalendar = \"XLON\"",
     );
     assert_snapshot!(check(&text), @r#"
-    sources/a.toml:4:2: error: `arrival` is not in this version
-      4 | [arrival]
-        |  ^^^^^^^
-      help: remove it; the changelog tells when it comes
-
-    sources/a.toml:7:15: error: the destination `clickhouse` is not in this version
-      7 | to = ["lake", "clickhouse"]
+    sources/a.toml:5:15: error: the destination `clickhouse` is not in this version
+      5 | to = ["lake", "clickhouse"]
         |               ^^^^^^^^^^^^
       help: this version writes to `lake`
 
-    sources/a.toml:9:12: error: the calendar `XLON` is not in this version
-      9 | calendar = "XLON"
+    sources/a.toml:7:12: error: the calendar `XLON` is not in this version
+      7 | calendar = "XLON"
         |            ^^^^^^
       help: this version has `once`, `daily`, `weekdays`, `XNYS`
     "#);
+}
+
+#[test]
+fn looks_that_cannot_be_made_are_refused_where_they_stand() {
+    let text = with(
+        "[periods]\ncalendar = \"daily\"",
+        r##"[arrival]
+head = { ready = "content_lenght > 2", cost = 0.01 }
+page = { url = "https://a.example/{{ entity }}", select = "#ready >", text = "x" }
+feed = { url = "https://a.example/feed", entity = "titel", pattern = "(" }
+value_of_freshness = "2.0 an hour"
+[periods]
+calendar = "daily""##,
+    );
+    assert_snapshot!(check(&text), @r##"
+    sources/a.toml:5:19: error: `content_lenght` means nothing in a condition
+      5 | head = { ready = "content_lenght > 2", cost = 0.01 }
+        |                   ^
+      help: did you mean `content_length`?
+
+    sources/a.toml:5:47: warning: this look costs no less than the request it may save (0)
+      5 | head = { ready = "content_lenght > 2", cost = 0.01 }
+        |                                               ^^^^
+      help: remove it, or correct the `cost` of one of the two
+
+    sources/a.toml:6:1: error: `select` and `text` exclude each other
+      6 | page = { url = "https://a.example/{{ entity }}", select = "#ready >", text = "x" }
+        | ^^^^
+      help: write `select = "#ready li"`, `text = "(\\w+) is ready"` or `json = "$.ready[*]"`
+
+    sources/a.toml:6:16: error: one page speaks for all entities: it cannot name one
+      6 | page = { url = "https://a.example/{{ entity }}", select = "#ready >", text = "x" }
+        |                ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+      help: look at a single entity by `head`, or leave `{{ entity }}` out
+
+    sources/a.toml:7:51: error: an entry of a feed has no `titel`
+      7 | feed = { url = "https://a.example/feed", entity = "titel", pattern = "(" }
+        |                                                   ^^^^^^^
+      help: did you mean `title`?
+
+    sources/a.toml:7:70: error: `(` is not a regular expression: unclosed group
+      7 | feed = { url = "https://a.example/feed", entity = "titel", pattern = "(" }
+        |                                                                      ^^^
+
+    sources/a.toml:8:22: error: `2.0 an hour` is not money for a time
+      8 | value_of_freshness = "2.0 an hour"
+        |                      ^^^^^^^^^^^^^
+      help: write it like "2.0/hour" or "0.05/minute"
+    "##);
+    let text = with(
+        "[periods]\ncalendar = \"daily\"",
+        r##"[arrival]
+head = { ready = "etag_changed and" }
+page = { url = "https://a.example/ready", select = "!!", cost = 0.05 }
+[periods]
+calendar = "once""##,
+    );
+    assert_snapshot!(check(&text), @r##"
+    sources/a.toml:4:2: error: the calendar `once` has no period whose data could be waited for
+      4 | [arrival]
+        |  ^^^^^^^
+      help: remove `[arrival]`, or declare `[periods]`
+
+    sources/a.toml:5:35: error: the condition breaks off
+      5 | head = { ready = "etag_changed and" }
+        |                                   ^
+      help: write it like `content_length > 2`, `content_length > 0.8 * usual`, `etag_changed` or `last_modified > period`
+
+    sources/a.toml:6:52: error: `!!` is not a CSS selector
+      6 | page = { url = "https://a.example/ready", select = "!!", cost = 0.05 }
+        |                                                    ^^^^
+      help: write it like `#ready li` or `td.symbol`
+
+    sources/a.toml:6:65: warning: this look costs no less than the request it may save (0)
+      6 | page = { url = "https://a.example/ready", select = "!!", cost = 0.05 }
+        |                                                                 ^^^^
+      help: remove it, or correct the `cost` of one of the two
+    "##);
 }
 
 #[test]
@@ -756,7 +829,7 @@ fn a_byte_order_mark_and_carriage_returns_move_nothing() {
     sources/a.toml:1:1: error: unknown key `x`
       1 | x = 1
         | ^
-      help: known here: `name`, `owner`, `description`, `enabled`, `entities`, `periods`, `request`, `limit`, `budget`, `extract`, `expect`, `load`, `revisit`, `retry`
+      help: known here: `name`, `owner`, `description`, `enabled`, `entities`, `periods`, `request`, `limit`, `budget`, `extract`, `expect`, `load`, `revisit`, `retry`, `arrival`
 
     sources/a.toml:5:1: error: unknown key `onwer` in `[entities]`
       5 | onwer = 1

@@ -33,7 +33,7 @@ fn settings_are_read() {
     assert_eq!(settings.project, "p");
     assert_eq!(settings.state, StateSetting::Sqlite("s.db".into()));
     assert_eq!(settings.lake, Path::new("/data/lake"));
-    assert_eq!(settings.budget_per_day, Money::from_units(3.0));
+    assert_eq!(settings.budget.per_day, Money::from_units(3.0));
     assert_eq!((settings.commit.rows, settings.commit.bytes), (10, 1 << 20));
 }
 

@@ -6,6 +6,7 @@ use model::{
     Calendar, Money,
     expect::{Check, RecordsPerCell},
     field::FieldType,
+    listing::{EntityFrom, FeedField, Listing},
 };
 use proptest::prelude::*;
 use source::{Auth, Escape, Method, Template, TemplateError};
@@ -54,7 +55,16 @@ scope = "vendor_api"
 learn = false
 
 [budget]
+per_period = 5
 per_day = 12.5
+per_month = 100
+
+[arrival]
+conditional = { cost = 0.1 }
+head = { url = "https://api.example.com/head/{{ entity }}", ready = "content_length > 0.8 * usual", cost = 0.01 }
+page = { url = "https://example.com/{{ period }}", select = "td.symbol", entity = "data-symbol", pattern = "[A-Z]+", cost = 0.05 }
+feed = { url = "https://example.com/feed", entity = "link", pattern = "s=([A-Z]+)" }
+value_of_freshness = "2.0/hour"
 
 [extract]
 format = "json"
@@ -131,7 +141,28 @@ fn every_key_is_read() {
     assert_eq!(source.limit.scope.as_deref(), Some("vendor_api"));
     assert!(!source.limit.learn);
     assert_eq!(source.limit_scope(), "vendor_api");
-    assert_eq!(source.budget_per_day, Money::from_units(12.5));
+    assert_eq!(source.budget.per_day, Money::from_units(12.5));
+    assert_eq!(source.budget.per_period, Money::from_units(5.0));
+    assert_eq!(source.budget.per_month, Money::from_units(100.0));
+    let arrival = source.arrival.unwrap();
+    assert_eq!(arrival.conditional, Money::from_units(0.1));
+    assert_eq!(arrival.value_per_hour, Money::from_units(2.0));
+    let head = arrival.head.unwrap();
+    assert_eq!(head.ready.to_string(), "content_length > 0.8 * usual");
+    assert_eq!(head.cost, Money::from_units(0.01).unwrap());
+    assert_eq!(
+        arrival.page.unwrap().listing,
+        Listing::Select {
+            selector: "td.symbol".to_owned(),
+            entity: EntityFrom::Attribute("data-symbol".to_owned()),
+            pattern: Some("[A-Z]+".to_owned()),
+        }
+    );
+    let field = FeedField::Link;
+    assert_eq!(
+        arrival.feed.unwrap().listing,
+        Listing::Feed { field, pattern: Some("s=([A-Z]+)".to_owned()) }
+    );
     let names: Vec<_> = source.extract.fields.iter().map(|field| field.name.as_str()).collect();
     assert_eq!(names, ["date", "close", "symbol"]);
     let close = &source.extract.fields[1];
@@ -281,8 +312,9 @@ fn the_schema_and_the_reader_know_the_same_keys() {
     // the keys that exclude another.
     for name in known {
         let last = name.rsplit('.').next().unwrap();
-        let alone = [".entities.file", ".periods.file"].contains(&name.as_str())
-            || name.starts_with(".request.auth.basic");
+        let excluded =
+            [".entities.file", ".periods.file", ".arrival.page.text", ".arrival.page.json"];
+        let alone = excluded.contains(&name.as_str()) || name.starts_with(".request.auth.basic");
         let there = EVERYTHING.lines().any(|line| {
             line.contains(&format!("{last} = "))
                 || line.trim() == format!("[{last}]")

@@ -6,7 +6,7 @@ use crate::{
     rows::{Batch, BudgetScope, Granted, OpenAttempt, Reserve, SpendRow},
 };
 use jiff::SignedDuration;
-use model::{AttemptId, Money};
+use model::{AttemptId, Budget, Money};
 
 fn granted(first: i64, granted: usize, exhausted: Option<BudgetScope>) -> Granted {
     Granted { first: AttemptId(first), granted, exhausted }
@@ -14,8 +14,8 @@ fn granted(first: i64, granted: usize, exhausted: Option<BudgetScope>) -> Grante
 
 fn limited(name: &str, cells: usize, source: Option<i64>, project: Option<i64>) -> Reserve {
     Reserve {
-        source_limit_per_day: source.map(units),
-        project_limit_per_day: project.map(units),
+        source_budget: Budget { per_day: source.map(units), ..Budget::default() },
+        project_budget: Budget { per_day: project.map(units), ..Budget::default() },
         ..request(name, cells)
     }
 }
@@ -55,7 +55,7 @@ pub async fn a_budget_grants_the_affordable_prefix_and_no_more(store: &dyn State
     // A fraction of a price buys nothing.
     let dear = Reserve {
         cost_each: Money { micros: 400_001 },
-        source_limit_per_day: Some(units(1)),
+        source_budget: Budget { per_day: Some(units(1)), ..Budget::default() },
         ..request("dear", 9)
     };
     assert_eq!(store.reserve(&dear).await.unwrap(), granted(6, 2, source_scope));
@@ -192,4 +192,62 @@ pub async fn spend_is_listed_by_day_and_source(store: &dyn StateStore) {
     assert_eq!(store.spend(None).await.unwrap(), all);
     assert_eq!(store.spend(Some(date("2026-11-19"))).await.unwrap(), all[1..]);
     assert_eq!(store.spend(Some(date("2026-11-21"))).await.unwrap(), []);
+}
+
+pub async fn a_months_budget_counts_its_days(store: &dyn StateStore) {
+    let month = |source: Option<i64>| Budget { per_month: source.map(units), ..Budget::default() };
+    let on = |text: &str, name: &str, source, project| Reserve {
+        at: text.parse().unwrap(),
+        source_budget: month(source),
+        project_budget: month(project),
+        ..request(name, 3)
+    };
+    let wish = on("2026-11-29T23:00:00Z", "eod", Some(5), None);
+    assert_eq!(store.reserve(&wish).await.unwrap(), granted(1, 3, None));
+    let wish = on("2026-11-30T01:00:00Z", "eod", Some(5), None);
+    let scope = Some(BudgetScope::SourceMonth);
+    assert_eq!(store.reserve(&wish).await.unwrap(), granted(4, 2, scope));
+    let wish = on("2026-11-30T02:00:00Z", "nav", None, Some(7));
+    let scope = Some(BudgetScope::ProjectMonth);
+    assert_eq!(store.reserve(&wish).await.unwrap(), granted(6, 2, scope));
+    let wish = on("2026-12-01T00:00:00Z", "eod", Some(5), Some(7));
+    assert_eq!(store.reserve(&wish).await.unwrap(), granted(8, 3, None), "a new month");
+}
+
+pub async fn a_periods_budget_counts_its_cells_whatever_the_day(store: &dyn StateStore) {
+    let wish = |day: &str, cells: &[(&str, &str)]| Reserve {
+        at: day.parse().unwrap(),
+        cells: cells.iter().map(|(name, text)| (entity(name), period(text))).collect(),
+        source_budget: Budget { per_period: Some(units(3)), ..Budget::default() },
+        ..request("eod", 0)
+    };
+    let (first, second) = ("2026-11-19", "2026-11-20");
+    let mixed = [("A", first), ("A", second), ("B", first)];
+    let found = store.reserve(&wish("2026-11-20T10:00:00Z", &mixed)).await.unwrap();
+    assert_eq!(found, granted(1, 3, None));
+    let more = [("C", first), ("D", first), ("B", second)];
+    let found = store.reserve(&wish("2026-11-21T10:00:00Z", &more)).await.unwrap();
+    assert_eq!(found, granted(4, 1, Some(BudgetScope::Period)), "the cells before the first over");
+    let found = store.reserve(&wish("2026-12-21T10:00:00Z", &more[2..])).await.unwrap();
+    assert_eq!(found, granted(5, 1, None), "another period has a budget of its own");
+    // What was never sent costs no period anything.
+    store.release(&attempts([3, 4])).await.unwrap();
+    let found = store.reserve(&wish("2026-11-22T10:00:00Z", &more[..2])).await.unwrap();
+    assert_eq!(found, granted(6, 2, None));
+}
+
+pub async fn a_refund_goes_back_to_day_month_and_period(store: &dyn StateStore) {
+    let budget =
+        Budget { per_period: Some(units(4)), per_day: Some(units(4)), per_month: Some(units(4)) };
+    let wish =
+        |cells| Reserve { source_budget: budget, cost_each: units(2), ..request("eod", cells) };
+    assert_eq!(store.reserve(&wish(2)).await.unwrap(), granted(1, 2, None));
+    let refunds =
+        vec![(AttemptId(1), units(1)), (AttemptId(2), units(9)), (AttemptId(77), units(9))];
+    let batch = Batch { attempts: attempts([1, 2]), refunds, ..batch(1, "eod", Vec::new()) };
+    store.announce(&batch).await.unwrap();
+    store.settle(1).await.unwrap();
+    assert_eq!(spent(store).await, [("2026-11-19 eod".to_owned(), 2, units(1))]);
+    let scope = Some(BudgetScope::Source);
+    assert_eq!(store.reserve(&wish(2)).await.unwrap(), granted(3, 1, scope));
 }

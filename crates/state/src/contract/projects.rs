@@ -1,11 +1,11 @@
 //! The project, its sources, its people's wishes, and the way in for rebuilt state.
 
-use super::{at, attempts, batch, date, project, request, row, settle, source, units};
+use super::{at, attempts, batch, date, period, project, request, row, settle, source, units};
 use crate::{
     StateError, StateStore,
-    rows::{BackfillRow, NewBackfill, ProjectRow, Rebuilt, SourceRow, SpendRow},
+    rows::{BackfillRow, NewBackfill, ProjectRow, Rebuilt, Reserve, SourceRow, SpendRow},
 };
-use model::{CellState, SourceVersion};
+use model::{Budget, CellState, SourceVersion};
 
 fn source_row(name: &str) -> SourceRow {
     SourceRow {
@@ -133,6 +133,8 @@ fn rebuilt() -> Rebuilt {
         sources: vec![source_row("eod")],
         cells: vec![(source("eod"), held), (source("eod"), present)],
         spend: vec![spent(3), spent(4)],
+        period_spend: vec![(source("eod"), period("2026-11-19"), units(7))],
+        looks: vec![(source("eod"), super::looks::looked("B", "2026-11-19", 3))],
         next_attempt: 8,
         next_batch: 5,
         observed_at_max: Some(at(40)),
@@ -153,6 +155,12 @@ pub async fn rebuilt_state_enters_an_empty_store(store: &dyn StateStore) {
         spend.iter().map(|day| (day.requests, day.spent)).collect::<Vec<_>>(),
         [(7, units(7))]
     );
+    assert_eq!(store.looks(&source("eod")).await.unwrap().len(), 1);
+    let bounded = Reserve {
+        source_budget: Budget { per_period: Some(units(7)), ..Budget::default() },
+        ..request("eod", 1)
+    };
+    assert_eq!(store.reserve(&bounded).await.unwrap().granted, 0, "the period has cost all of it");
     // It goes on from there.
     assert_eq!(store.reserve(&request("eod", 1)).await.unwrap().first.0, 8);
     store.announce(&batch(5, "eod", Vec::new())).await.unwrap();

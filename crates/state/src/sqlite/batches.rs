@@ -1,6 +1,6 @@
 //! Batches: announced before tables are touched, settled after.
 
-use super::{cells, fault::Fault, money, names::Names, projects};
+use super::{cells, fault::Fault, looks, money, names::Names, projects};
 use crate::{error::StateError, rows::Batch, wire};
 use rusqlite::{OptionalExtension, Transaction};
 
@@ -28,7 +28,7 @@ pub(super) fn announced(look: &Transaction<'_>) -> Result<Vec<Batch>, Fault> {
     let mut statement = look.prepare_cached("SELECT payload FROM batches ORDER BY number")?;
     let batches = statement.query_and_then([], |row| {
         let payload = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
-        Ok(wire::decode(payload)?)
+        Ok(wire::decode_batch(payload)?)
     })?;
     batches.collect()
 }
@@ -40,7 +40,7 @@ pub(super) fn settle(
 ) -> Result<(), Fault> {
     let batch: Option<Result<Batch, postcard::Error>> = transaction
         .prepare_cached("SELECT payload FROM batches WHERE number = ?1")?
-        .query_row([number], |row| Ok(wire::decode(row.get_ref(0)?.as_blob()?)))
+        .query_row([number], |row| Ok(wire::decode_batch(row.get_ref(0)?.as_blob()?)))
         .optional()?;
     let Some(batch) = batch.transpose()? else {
         let next_batch = next_batch(transaction)?;
@@ -52,6 +52,11 @@ pub(super) fn settle(
         };
     };
     cells::apply(transaction, names, &batch.cells)?;
+    looks::put(transaction, names, &batch.looks)?;
+    looks::remove(transaction, names, &batch.looks_over)?;
+    for (attempt, refund) in batch.refunds {
+        money::refund(transaction, attempt, refund)?;
+    }
     money::close(transaction, batch.attempts, money::Fate::Spent)?;
     projects::observe(transaction, batch.observed_at_max)?;
     transaction.prepare_cached("DELETE FROM batches WHERE number = ?1")?.execute([number])?;

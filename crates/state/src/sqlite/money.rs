@@ -12,8 +12,9 @@ use crate::{
     wire,
 };
 use jiff::civil::Date;
-use model::{AttemptId, Money};
+use model::{AttemptId, Entity, Money, Period};
 use rusqlite::{OptionalExtension, Row, Transaction, params};
+use std::collections::BTreeMap;
 
 /// What becomes of the money of an attempt that is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +33,8 @@ pub(super) fn reserve(
     let at = wire::kept(request.at);
     let day = budget::day_of(at);
     let source_id = names.source(transaction, &request.source)?;
-    let (by_source, by_project) = spent_on(transaction, day, source_id)?;
-    let (granted, exhausted) = budget::grant(request, by_source, by_project);
+    let spent = spent_before(transaction, request, day, source_id)?;
+    let (granted, exhausted) = budget::grant(request, &spent);
     let first: i64 = transaction
         .prepare_cached("SELECT next_attempt FROM project")?
         .query_row([], |row| row.get(0))?;
@@ -54,6 +55,8 @@ pub(super) fn reserve(
             .prepare_cached("INSERT INTO reservation_cells VALUES (?1, ?2)")?
             .execute((first, wire::encode_reserved(cells)?))?;
         charge(transaction, day, source_id, granted as i64, cost * granted as i64)?;
+        let periods = cells.iter().map(|(_, period)| period);
+        charge_periods(transaction, source_id, &budget::by_period(periods, cost))?;
         transaction
             .prepare_cached("UPDATE project SET next_attempt = next_attempt + ?1")?
             .execute([granted as i64])?;
@@ -61,15 +64,69 @@ pub(super) fn reserve(
     Ok(Granted { first: AttemptId(first), granted, exhausted })
 }
 
-/// What a source and what all sources spent on a day.
-fn spent_on(
+/// What is spent of the budgets that bound a request.
+fn spent_before(
     transaction: &Transaction<'_>,
+    request: &Reserve,
     day: Date,
     source_id: i64,
+) -> Result<budget::Spent, Fault> {
+    let mut spent = budget::Spent::default();
+    (spent.source_day, spent.project_day) = spent_in(transaction, day, day, source_id)?;
+    if budget::needs_month(request) {
+        (spent.source_month, spent.project_month) =
+            spent_in(transaction, day.first_of_month(), day.last_of_month(), source_id)?;
+    }
+    if request.source_budget.per_period.is_some() {
+        for (_, period) in &request.cells {
+            if !spent.periods.contains_key(period) {
+                let known = spent_on_period(transaction, source_id, *period)?;
+                spent.periods.insert(*period, known);
+            }
+        }
+    }
+    Ok(spent)
+}
+
+fn spent_on_period(
+    transaction: &Transaction<'_>,
+    source_id: i64,
+    period: Period,
+) -> Result<Money, Fault> {
+    let micros: Option<i64> = transaction
+        .prepare_cached("SELECT micros FROM period_spend WHERE source_id = ?1 AND period = ?2")?
+        .query_row((source_id, wire::period_code(&period)), |row| row.get(0))
+        .optional()?;
+    Ok(Money { micros: micros.unwrap_or_default() })
+}
+
+/// Adds to what periods' cells cost; amounts may be negative.
+pub(super) fn charge_periods(
+    transaction: &Transaction<'_>,
+    source_id: i64,
+    spent: &BTreeMap<Period, Money>,
+) -> Result<(), Fault> {
+    for (period, spent) in spent.iter().filter(|(_, spent)| **spent != Money::ZERO) {
+        transaction
+            .prepare_cached(
+                "INSERT INTO period_spend VALUES (?1, ?2, ?3)
+                 ON CONFLICT DO UPDATE SET micros = micros + excluded.micros",
+            )?
+            .execute((source_id, wire::period_code(period), spent.micros))?;
+    }
+    Ok(())
+}
+
+/// What a source and what all sources spent from one day to another, both included.
+fn spent_in(
+    transaction: &Transaction<'_>,
+    from: Date,
+    until: Date,
+    source_id: i64,
 ) -> Result<(Money, Money), Fault> {
-    let mut statement =
-        transaction.prepare_cached("SELECT source_id, micros FROM spend WHERE day = ?1")?;
-    let mut rows = statement.query([day.to_string()])?;
+    let mut statement = transaction
+        .prepare_cached("SELECT source_id, micros FROM spend WHERE day BETWEEN ?1 AND ?2")?;
+    let mut rows = statement.query([from.to_string(), until.to_string()])?;
     let (mut by_source, mut by_project) = (Money::ZERO, Money::ZERO);
     while let Some(row) = rows.next()? {
         let spent = Money { micros: row.get(1)? };
@@ -109,6 +166,42 @@ pub(super) fn charge(
         (Money { micros } + spent).micros,
     ])?;
     Ok(())
+}
+
+fn reserved_cells(
+    transaction: &Transaction<'_>,
+    first: i64,
+) -> Result<Vec<(Entity, Period)>, Fault> {
+    let cells: Option<Vec<u8>> = transaction
+        .prepare_cached("SELECT cells FROM reservation_cells WHERE first = ?1")?
+        .query_row([first], |row| row.get(0))
+        .optional()?;
+    Ok(cells.map(|cells| wire::decode_reserved(&cells)).transpose()?.unwrap_or_default())
+}
+
+/// Gives back what an open attempt cost less than was reserved for it.
+pub(super) fn refund(
+    transaction: &Transaction<'_>,
+    attempt: AttemptId,
+    refund: Money,
+) -> Result<(), Fault> {
+    let found = transaction
+        .prepare_cached(
+            "SELECT first, count, source_id, cost_micros, reserved_at, open
+             FROM reservations WHERE first <= ?1 ORDER BY first DESC LIMIT 1",
+        )?
+        .query_row([attempt.0], reservation)
+        .optional()?;
+    let Some(found) = found else { return Ok(()) };
+    let index = (attempt.0 - found.first) as usize;
+    if !found.open.contains(index) {
+        return Ok(());
+    }
+    let back = Money::ZERO - refund.min(found.cost).max(Money::ZERO);
+    charge(transaction, budget::day_of(found.reserved_at), found.source_id, 0, back)?;
+    let cells = reserved_cells(transaction, found.first)?;
+    let periods = cells.get(index).into_iter().map(|(_, period)| period);
+    charge_periods(transaction, found.source_id, &budget::by_period(periods, back))
 }
 
 struct Reservation {
@@ -172,12 +265,20 @@ fn close_inside(
     fate: Fate,
 ) -> Result<(), Fault> {
     let first = reservation.first;
-    let closed = attempts
+    let inside: Vec<usize> = attempts
         .iter()
-        .filter(|attempt| reservation.open.close((attempt.0 - first) as usize))
-        .count() as i64;
+        .map(|attempt| (attempt.0 - first) as usize)
+        .filter(|index| reservation.open.close(*index))
+        .collect();
+    let closed = inside.len() as i64;
     if closed == 0 {
         return Ok(());
+    }
+    if fate == Fate::Returned && reservation.cost > Money::ZERO {
+        let cells = reserved_cells(transaction, first)?;
+        let periods = inside.iter().filter_map(|index| cells.get(*index)).map(|(_, period)| period);
+        let back = budget::by_period(periods, Money::ZERO - reservation.cost);
+        charge_periods(transaction, reservation.source_id, &back)?;
     }
     if reservation.open.is_empty() {
         transaction

@@ -14,7 +14,8 @@ use std::{
 
 /// What makes each format from the one before, the first from nothing. A step that was released
 /// is never edited.
-const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
+const STEPS: [&str; 3] =
+    [include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 /// `TWst`, at a fixed place in the file's header.
 const APPLICATION_ID: i64 = 0x5457_7374;
 /// The format that this program writes.

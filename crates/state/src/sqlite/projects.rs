@@ -3,7 +3,7 @@
 use super::{
     cells,
     fault::Fault,
-    money,
+    looks, money,
     names::{self, Names},
 };
 use crate::{
@@ -168,6 +168,11 @@ pub(super) fn import(
         let source_id = names.source(transaction, &row.source)?;
         money::charge(transaction, row.day, source_id, row.requests as i64, row.spent)?;
     }
+    for (source, period, spent) in &rebuilt.period_spend {
+        let source_id = names.source(transaction, source)?;
+        money::charge_periods(transaction, source_id, &[(*period, *spent)].into())?;
+    }
+    looks::put(transaction, names, &rebuilt.looks)?;
     transaction.execute(
         "UPDATE project SET next_attempt = ?1, next_batch = ?2, generation = generation + 1",
         (rebuilt.next_attempt.max(1), rebuilt.next_batch.max(1)),

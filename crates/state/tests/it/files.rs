@@ -91,17 +91,17 @@ async fn damage_inside_is_an_error_and_never_other_data() {
             let _ = fs::remove_file(file);
         }
     }
-    assert!(damaged_pages > pages / 2, "{damaged_pages} of {pages}");
+    assert!(damaged_pages * 5 > pages * 2, "{damaged_pages} of {pages}");
 }
 
 #[tokio::test]
 async fn a_file_of_a_newer_version_is_refused_untouched() {
     let (path, _alive) = filled().await;
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 3).unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 4).unwrap();
     let before = fs::read(&path).unwrap();
     for error in [open(&path).unwrap_err(), SqliteStore::open_read_only(&path).unwrap_err()] {
         assert!(
-            matches!(error, StateError::NewerVersion { found: 3, supported: 2, .. }),
+            matches!(error, StateError::NewerVersion { found: 4, supported: 3, .. }),
             "{error:?}"
         );
     }
@@ -141,7 +141,7 @@ async fn a_file_of_the_first_format_is_brought_to_ours() {
     let format = |connection: &Connection| {
         connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0)).unwrap()
     };
-    assert_eq!(format(&Connection::open(&path).unwrap()), 2);
+    assert_eq!(format(&Connection::open(&path).unwrap()), 3);
     drop(store);
     let again = open(&path).unwrap();
     assert_eq!(again.paces().await.unwrap(), [pace()], "nothing is migrated twice");

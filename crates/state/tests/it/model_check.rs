@@ -2,7 +2,7 @@
 
 use crate::contract::sqlite;
 use jiff::{SignedDuration, Timestamp};
-use model::{Cause, CellKey, CellState, Money, Outcome};
+use model::{AttemptId, Budget, Cause, CellKey, CellState, Money, Outcome};
 use proptest::prelude::*;
 use state::{
     Batch, CellFilter, CellRow, HoldShares, MemoryStore, PaceRow, Rebuilt, Reserve, SourceRow,
@@ -102,16 +102,20 @@ fn any_reserve() -> impl Strategy<Value = Reserve> {
         prop::collection::vec(cell, 0..10),
         -1..4_i64,
         0..200_000_i64,
-        limit(),
-        limit(),
+        [limit(), limit()],
+        [limit(), limit(), limit()],
     )
-        .prop_map(|(name, cells, micros, seconds, by_source, by_project)| Reserve {
+        .prop_map(|(name, cells, micros, seconds, [by_source, by_project], others)| Reserve {
             source: source(name),
             cells,
             cost_each: Money { micros },
             at: at(seconds),
-            source_limit_per_day: by_source,
-            project_limit_per_day: by_project,
+            source_budget: Budget {
+                per_period: others[0],
+                per_day: by_source,
+                per_month: others[1],
+            },
+            project_budget: Budget { per_period: None, per_day: by_project, per_month: others[2] },
         })
 }
 
@@ -124,7 +128,10 @@ fn any_batch() -> impl Strategy<Value = Batch> {
             observed_at_max: observed.map(at),
             commits,
             cells,
+            refunds: numbers.iter().map(|n| (AttemptId(*n), Money { micros: n % 3 })).collect(),
             attempts: attempts(numbers),
+            looks: Vec::new(),
+            looks_over: Vec::new(),
         },
     )
 }

@@ -1,0 +1,248 @@
+//! Money for the next looks of a source, asked for beside the loop.
+
+use crate::{
+    Engine,
+    arrival::cost_of,
+    book::without_money,
+    run::{Message, changed},
+    runtime::{Runtime, code},
+};
+use env::Moment;
+use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
+use model::{AttemptId, CellKey, LookKind, Money, Period, SourceId};
+use plan::agenda::{Due, Priority};
+use state::{BudgetScope, Granted, Reserve};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// A period's budget may be raised: what it left out is tried again after this, where there is no
+/// deadline.
+const PARKED_FOR: SignedDuration = SignedDuration::from_hours(24);
+
+/// Cells that are looked at alike, so that each costs the same.
+#[derive(Debug)]
+pub(crate) struct Group {
+    look: LookKind,
+    cost: Money,
+    /// With its cell: the grid may change while the state is asked, and ordinals with it.
+    due: Vec<(Due, CellKey)>,
+}
+
+impl Engine {
+    /// Asks the state for money for the next cells of a source.
+    pub(crate) fn reserve(&mut self, id: &SourceId, now: Moment) {
+        let settled_through = self.settled_through;
+        let Some(source) = self.sources.get_mut(id) else { return };
+        let rate = self.scopes.get(&source.scope).map_or(f64::MAX, |scope| scope.pace.rate());
+        let chunk = source.reserve_chunk(rate);
+        let low = source.ready.len() * 2 < chunk;
+        if source.reserving || !low || source.spent_until.is_some_and(|until| now.wall < until) {
+            return;
+        }
+        source.spent_until = None;
+        let mut groups = Vec::new();
+        loop {
+            let (due, unsettled) = source.take_due(now.wall, chunk, settled_through);
+            self.flush_wanted |= unsettled;
+            if due.is_empty() {
+                break;
+            }
+            // Those that a schedule puts off leave room for others.
+            let planned = source.plan_looks(due, now.wall);
+            if !planned.is_empty() {
+                groups = group(source, planned);
+                break;
+            }
+        }
+        if groups.is_empty() {
+            return;
+        }
+        let requests: Vec<Reserve> = groups
+            .iter()
+            .map(|group| Reserve {
+                source: id.clone(),
+                cells: group
+                    .due
+                    .iter()
+                    .map(|(_, cell)| (cell.entity.clone(), cell.period))
+                    .collect(),
+                cost_each: group.cost,
+                at: now.wall,
+                source_budget: source.compiled.source.budget,
+                project_budget: self.options.budget,
+            })
+            .collect();
+        source.reserving = true;
+        self.reserving += 1;
+        let (state, sender, id) = (Arc::clone(&self.ports.state), self.sender.clone(), id.clone());
+        tokio::spawn(async move {
+            let mut granted = Vec::with_capacity(requests.len());
+            let mut failed = None;
+            for request in &requests {
+                match state.reserve(request).await {
+                    Ok(found) => granted.push(found),
+                    Err(error) => {
+                        failed = Some(error);
+                        break;
+                    }
+                }
+            }
+            let result = failed.map_or(Ok(granted), Err);
+            // The loop outlives its tasks, or does not care any more.
+            let _ = sender.send(Message::Reserved { source: id, groups, at: now.wall, result });
+        });
+    }
+
+    pub(crate) fn reserved(
+        &mut self,
+        id: &SourceId,
+        groups: Vec<Group>,
+        at: Timestamp,
+        granted: &[Granted],
+    ) {
+        let Some(source) = self.sources.get_mut(id) else {
+            for granted in granted {
+                self.unsent.extend((granted.first.0..).map(AttemptId).take(granted.granted));
+            }
+            return;
+        };
+        source.reserving = false;
+        let mut over = Vec::new();
+        for (group, granted) in groups.into_iter().zip(granted) {
+            let attempts = (granted.first.0..).map(AttemptId);
+            let is_parked = granted.exhausted == Some(BudgetScope::Period);
+            for (index, ((due, cell), attempt)) in group.due.iter().zip(attempts).enumerate() {
+                let is_granted = index < granted.granted;
+                let found = source
+                    .locate(cell, due.ordinal)
+                    .map(|ordinal| Due { ordinal, priority: due.priority });
+                match found {
+                    Some(due) if is_granted => {
+                        source.make_ready(&[due], (group.look, group.cost), attempt, at);
+                    }
+                    Some(due) => {
+                        for due in source.not_looked_at(due, group.look, cell.period) {
+                            if !is_parked {
+                                source.put_back(&[due]);
+                            } else if !source.park(due, at) {
+                                over.push(due);
+                            }
+                        }
+                    }
+                    None => {
+                        if is_granted {
+                            self.unsent.push(attempt);
+                        }
+                        source.page_is_lost(group.look, cell.period);
+                    }
+                }
+            }
+            if let Some(scope) = granted.exhausted {
+                source.budget_is_spent(scope, at);
+            }
+        }
+        self.give_up_unpaid(id, &over, at);
+    }
+
+    /// Cells whose time is over and that no money is left for: they end with a cause.
+    fn give_up_unpaid(&mut self, id: &SourceId, over: &[Due], now: Timestamp) {
+        let number = self.pending.number;
+        for due in over {
+            let Some(source) = self.sources.get_mut(id) else { return };
+            let Some(cell) = source.cell(due.ordinal) else { continue };
+            let before = source.known(due.ordinal).cloned();
+            let row = without_money(source, &cell, before.as_ref(), now);
+            source.book(due.ordinal, &row, false, number);
+            source.refused.remove(&code(due.ordinal));
+            self.progress.settled += 1;
+            let is_changed = changed(before.as_ref(), &row);
+            self.conclude(&cell, due.ordinal, before.as_ref(), &row, now);
+            self.pending.push_row(id, row, is_changed);
+        }
+    }
+}
+
+impl Runtime {
+    /// Says that a budget is spent, and until when nothing is asked because of it.
+    fn budget_is_spent(&mut self, scope: BudgetScope, at: Timestamp) {
+        let today = at.to_zoned(TimeZone::UTC).date();
+        let first_of = |day: Option<Date>| {
+            let start = day.and_then(|day| day.to_zoned(TimeZone::UTC).ok());
+            start.map_or(Timestamp::MAX, |day| day.timestamp())
+        };
+        let (budget, until) = match scope {
+            BudgetScope::Source => ("the source's, of a day", first_of(today.tomorrow().ok())),
+            BudgetScope::Project => ("the project's, of a day", first_of(today.tomorrow().ok())),
+            BudgetScope::SourceMonth => {
+                ("the source's, of a month", first_of(today.last_of_month().tomorrow().ok()))
+            }
+            BudgetScope::ProjectMonth => {
+                ("the project's, of a month", first_of(today.last_of_month().tomorrow().ok()))
+            }
+            BudgetScope::Period => {
+                let source = &self.compiled.source.id;
+                tracing::warn!(%source, "a period's budget is spent, its other cells are not asked for");
+                return;
+            }
+        };
+        self.spent_until = Some(until);
+        let source = &self.compiled.source.id;
+        tracing::warn!(%source, %until, budget, "a budget is spent");
+    }
+
+    /// A cell whose period's budget is spent waits until its deadline; `false`: that is over.
+    fn park(&mut self, due: Due, now: Timestamp) -> bool {
+        let deadline = self.deadline(due.ordinal);
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            return false;
+        }
+        let later = now.checked_add(PARKED_FOR).unwrap_or(Timestamp::MAX);
+        let at = deadline.map_or(later, |deadline| deadline.min(later));
+        self.agenda().look_at(due.ordinal, at, due.priority);
+        self.parked_cells.insert(code(due.ordinal));
+        true
+    }
+
+    /// The cells that a look would have been for: of one that speaks for many, all that wait for it.
+    fn not_looked_at(&mut self, due: Due, look: LookKind, period: Period) -> Vec<Due> {
+        if !look.speaks_for_many() {
+            return vec![due];
+        }
+        let waiting = self.arrival.as_mut().map(|arrival| arrival.page_ends(look, period));
+        let mut cells: Vec<Due> = waiting
+            .into_iter()
+            .flatten()
+            .map(|code| Due { ordinal: crate::runtime::ordinal_of(code), priority: Priority::Live })
+            .filter(|other| other.ordinal != due.ordinal)
+            .collect();
+        cells.push(due);
+        cells
+    }
+
+    /// The look that cells wait for will not be sent: its own cell is not expected any more.
+    fn page_is_lost(&mut self, look: LookKind, period: Period) {
+        if let Some(arrival) = self.arrival.as_mut().filter(|_| look.speaks_for_many()) {
+            for code in arrival.page_ends(look, period) {
+                self.agenda().put_back(crate::runtime::ordinal_of(code));
+            }
+        }
+    }
+}
+
+/// Puts together what costs the same; where each period has a budget, what is of one period.
+fn group(source: &Runtime, planned: Vec<(Due, LookKind)>) -> Vec<Group> {
+    let by_period = source.compiled.source.budget.per_period.is_some();
+    if source.arrival.is_none() && !by_period {
+        let cost = source.compiled.source.request.cost;
+        let cells =
+            planned.into_iter().filter_map(|(due, _)| Some((due, source.cell(due.ordinal)?)));
+        return vec![Group { look: LookKind::Paid, cost, due: cells.collect() }];
+    }
+    let mut groups: BTreeMap<(LookKind, u32), Vec<(Due, CellKey)>> = BTreeMap::new();
+    for (due, look) in planned {
+        let Some(cell) = source.cell(due.ordinal) else { continue };
+        let period = if by_period { due.ordinal.period } else { 0 };
+        groups.entry((look, period)).or_default().push((due, cell));
+    }
+    let price = |look| cost_of(&source.compiled, look);
+    groups.into_iter().map(|((look, _), due)| Group { look, cost: price(look), due }).collect()
+}
