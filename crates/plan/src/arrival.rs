@@ -19,6 +19,7 @@
 //! - [`companions`]: which entities come in one piece, and what that says today.
 //! - [`schedule`]: the looks of least expected cost.
 //! - [`planner`]: all of it, cell by cell.
+//! - [`training`]: what the models are fitted to, in the background.
 //! - [`replay`]: a closed loop over known arrivals, with the policies to compare with.
 
 pub mod choice;
@@ -34,6 +35,7 @@ pub mod network;
 pub mod planner;
 pub mod replay;
 pub mod schedule;
+pub mod training;
 
 pub use distribution::Distribution;
 pub use planner::{Ingredients, Opening, Planned, Planner, Prices, Reason};

@@ -7,9 +7,8 @@ use super::{
     network::Network,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
 
-/// How many finished cells are kept to learn from.
+/// From how many finished cells is learned.
 pub const EXAMPLES_MAX: usize = 1_536;
 /// Fewer are not enough to fit anything.
 const EXAMPLES_MIN: usize = 200;
@@ -55,67 +54,48 @@ pub struct Trained {
     pub at: Minutes,
 }
 
-/// What is kept to learn from.
-#[derive(Debug, Clone, Default)]
-pub struct Examples {
-    kept: VecDeque<Example>,
-    added: u64,
+/// Fits each model to all examples but the latest and judges it by these; `examples` are in the order
+/// of their periods. Bounded by their number, of which the last [`EXAMPLES_MAX`] count; `None`: there
+/// are too few.
+pub fn train(examples: &[Example], version: u32, at: Minutes) -> Option<Trained> {
+    if examples.len() < EXAMPLES_MIN {
+        return None;
+    }
+    let examples = &examples[examples.len().saturating_sub(EXAMPLES_MAX)..];
+    let cut = examples.len() - (examples.len() as f64 * HELD_BACK) as usize;
+    let (fitted, held_back) = examples.split_at(cut);
+    let mut logistic = Logistic::default();
+    logistic.fit(fitted);
+    let mut network = Network::new(u64::from(version) + 1);
+    network.fit(fitted);
+    let candidates = [Kept::Empirical, Kept::Logistic(logistic), Kept::Network(network)];
+    let scores: Vec<(String, f64)> = candidates
+        .iter()
+        .map(|kept| (kept.model().name().to_owned(), kept.model().score(held_back)))
+        .collect();
+    let mut best = 0;
+    for at in 1..candidates.len() {
+        let needed = scores[best].1 + if best == 0 { MARGIN } else { 0.0 };
+        if scores[at].1 > needed {
+            best = at;
+        }
+    }
+    Some(Trained {
+        version,
+        model: candidates.into_iter().nth(best).unwrap_or(Kept::Empirical),
+        examples: (fitted.len() as u32, held_back.len() as u32),
+        scores,
+        at,
+    })
 }
 
-impl Examples {
-    /// Adds a finished cell; the oldest makes room.
-    pub fn add(&mut self, example: Example) {
-        if self.kept.len() == EXAMPLES_MAX {
-            self.kept.pop_front();
-        }
-        self.kept.push_back(example);
-        self.added += 1;
-    }
-
-    /// How many were ever added.
-    pub fn added(&self) -> u64 {
-        self.added
-    }
-
-    /// Fits each model to all but the latest and judges it by these. Bounded by the number of
-    /// examples, which is [`EXAMPLES_MAX`]; `None`: there are too few.
-    pub fn train(&self, version: u32, at: Minutes) -> Option<Trained> {
-        if self.kept.len() < EXAMPLES_MIN {
-            return None;
-        }
-        let all: Vec<Example> = self.kept.iter().cloned().collect();
-        let cut = all.len() - (all.len() as f64 * HELD_BACK) as usize;
-        let (fitted, held_back) = all.split_at(cut);
-        let mut logistic = Logistic::default();
-        logistic.fit(fitted);
-        let mut network = Network::new(u64::from(version) + 1);
-        network.fit(fitted);
-        let candidates = [Kept::Empirical, Kept::Logistic(logistic), Kept::Network(network)];
-        let scores: Vec<(String, f64)> = candidates
-            .iter()
-            .map(|kept| (kept.model().name().to_owned(), kept.model().score(held_back)))
-            .collect();
-        let mut best = 0;
-        for at in 1..candidates.len() {
-            let needed = scores[best].1 + if best == 0 { MARGIN } else { 0.0 };
-            if scores[at].1 > needed {
-                best = at;
-            }
-        }
-        Some(Trained {
-            version,
-            model: candidates.into_iter().nth(best).unwrap_or(Kept::Empirical),
-            examples: (fitted.len() as u32, held_back.len() as u32),
-            scores,
-            at,
-        })
-    }
-}
-
-/// The hazards of a cell by whichever model is in use.
-pub fn hazards(trained: Option<&Trained>, features: &Features) -> Option<Vec<f64>> {
+/// The hazards of a cell by whichever model is in use; `None`: by the experts' mixture.
+pub(crate) fn hazards(
+    trained: Option<&Trained>,
+    features: impl FnOnce() -> Features,
+) -> Option<Vec<f64>> {
     match trained.map(|trained| &trained.model) {
         None | Some(Kept::Empirical) => None,
-        Some(kept) => Some(kept.model().hazards(features)),
+        Some(kept) => Some(kept.model().hazards(&features())),
     }
 }

@@ -291,7 +291,7 @@ fn remember(
     let forget = 0.5_f64.powf(1.0 / expert.half_life);
     let mut weight_of_age = 1.0;
     for seen in question.history.latest() {
-        let weight = if seen.weekday == question.weekday {
+        let weight = if seen.day.weekday == question.weekday {
             weight_of_age
         } else {
             weight_of_age * expert.other_weekday

@@ -87,8 +87,8 @@ fn rows(base: &Distribution, history: &History, day: CalendarDay) -> Vec<[f32; I
                 latest.len() as f32,
                 f32::from(day.weekday),
                 is(day.weekday >= 5),
-                is(day.of_month <= 3),
-                is(day.left_in_month <= 2),
+                is(day.begins_month()),
+                is(day.ends_month()),
             ]
         })
         .collect()

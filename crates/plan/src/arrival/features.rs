@@ -40,6 +40,18 @@ pub struct CalendarDay {
     pub left_in_month: u8,
 }
 
+impl CalendarDay {
+    /// Whether it is one of a month's first three days.
+    pub fn begins_month(&self) -> bool {
+        self.of_month <= 3
+    }
+
+    /// Whether it is one of a month's last three days.
+    pub fn ends_month(&self) -> bool {
+        self.left_in_month <= 2
+    }
+}
+
 /// One row a span.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Features(pub Vec<[f32; FEATURES]>);
@@ -91,8 +103,8 @@ fn constant(history: &History, day: CalendarDay, period: i32) -> [f32; 7] {
     [
         ((1.0 + history.count() as f32).ln() / 4.0).min(2.0),
         is(day.weekday >= 5),
-        is(day.of_month <= 3),
-        is(day.left_in_month <= 2),
+        is(day.begins_month()),
+        is(day.ends_month()),
         is(gap > usual_gap + usual_gap / 2),
         is(last.is_some_and(|last| !last.came())),
         1.0,

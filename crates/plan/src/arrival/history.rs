@@ -1,6 +1,6 @@
 //! What was seen of an entity's arrivals: the last periods, packed.
 
-use super::Minutes;
+use super::{Minutes, features::CalendarDay};
 use serde::{Deserialize, Serialize};
 
 /// How many periods are kept of an entity.
@@ -12,8 +12,9 @@ pub const PERIODS_MAX: usize = 36;
 pub struct Seen {
     /// Which period: rises with time, the same number for all entities.
     pub period: i32,
-    /// Monday 0 to Sunday 6.
-    pub weekday: u8,
+    /// Where its day stands in the calendar; what is kept of it are the weekday, and whether a month
+    /// begins or ends.
+    pub day: CalendarDay,
     /// The opening, in minutes after 00:00 UTC of the period's day; ties instants of entities that
     /// open at different times.
     pub opening: f32,
@@ -41,7 +42,8 @@ struct Packed {
     after: u16,
     by: u16,
     own_after: u16,
-    weekday: u8,
+    /// Three bits for the weekday, one for a month that begins, one for a month that ends.
+    day: u8,
 }
 
 const NEVER: u16 = u16::MAX;
@@ -56,14 +58,20 @@ impl Packed {
             after: minutes(seen.after).min(by),
             by,
             own_after: minutes(seen.own_after).min(by),
-            weekday: seen.weekday,
+            day: seen.day.weekday & 7
+                | u8::from(seen.day.begins_month()) << 3
+                | u8::from(seen.day.ends_month()) << 4,
         }
     }
 
     fn seen(self, first: i32) -> Seen {
         Seen {
             period: first + i32::from(self.period),
-            weekday: self.weekday,
+            day: CalendarDay {
+                weekday: self.day & 7,
+                of_month: if self.day & 8 > 0 { 1 } else { 15 },
+                left_in_month: if self.day & 16 > 0 { 0 } else { 15 },
+            },
             opening: f32::from(self.opening),
             after: f32::from(self.after),
             by: if self.by == NEVER { f32::INFINITY } else { f32::from(self.by) },

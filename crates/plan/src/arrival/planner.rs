@@ -2,15 +2,15 @@
 
 use super::{
     Distribution, Minutes,
-    choice::{self, Examples, Trained},
+    choice::{self, Trained},
     companions::{self, GroupToday, Tie},
     day::{Belief, Day, Evidence, PARTS, Strength},
     experts::{Estimates, Pooled, Question, Usable, Weights},
     external::{self, External},
     features::{CalendarDay, Features},
-    hazard::Example,
     history::{History, Seen},
     schedule,
+    training::Training,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -18,6 +18,13 @@ use std::{
     sync::Arc,
 };
 
+/// Ended cells before the first training, and from one to the next.
+const TRAIN_FIRST: u64 = 250;
+const TRAIN_EVERY: u64 = 1_000;
+/// Periods before the first training, and from one to the next: a few days of many entities are few
+/// days.
+const TRAIN_PERIODS_FIRST: u32 = 24;
+const TRAIN_PERIODS: u32 = 7;
 /// Periods between two searches for groups.
 const GROUPS_EVERY: u32 = 8;
 /// Periods before the first.
@@ -132,14 +139,14 @@ pub enum Lateness {
 
 /// What is remembered of an entity.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-struct Entity {
-    history: History,
-    weights: Weights,
+pub(super) struct Entity {
+    pub(super) history: History,
+    pub(super) weights: Weights,
     tie: Tie,
     strength: Strength,
     group: u32,
     /// From opening to deadline of its latest cell, minutes.
-    span: f32,
+    pub(super) span: f32,
 }
 
 /// A cell that is looked for.
@@ -151,7 +158,6 @@ struct Open {
     /// The last look without data, minutes since 1970; its opening at first.
     looked_at: Minutes,
     evidence: Evidence,
-    features: Option<Box<Features>>,
     is_hot: bool,
 }
 
@@ -179,11 +185,14 @@ pub struct Planner {
     latest_period: i32,
     open: BTreeMap<(i32, u32), Box<Open>>,
     today: BTreeMap<i32, Today>,
-    examples: Examples,
+    /// Cells that ended since the start, and at how many the next training is due.
+    finished: u64,
+    train_at: u64,
+    /// Not before so many periods were opened.
+    train_at_period: u32,
     trained: Option<Trained>,
     external: Option<Arc<dyn External>>,
     external_failed: Option<String>,
-    openings: u64,
     woken: Vec<(i32, u32)>,
 }
 
@@ -215,11 +224,12 @@ impl Planner {
             latest_period: i32::MIN,
             open: BTreeMap::new(),
             today: BTreeMap::new(),
-            examples: Examples::default(),
+            finished: 0,
+            train_at: TRAIN_FIRST,
+            train_at_period: TRAIN_PERIODS_FIRST,
             trained: None,
             external: None,
             external_failed: None,
-            openings: 0,
             woken: Vec::new(),
         }
     }
@@ -257,7 +267,6 @@ impl Planner {
         self.close((opening.period, opening.entity));
         let span = (opening.deadline - opening.opens_at).max(1.0);
         let estimates = self.estimates(opening.entity, opening.day.weekday, span);
-        let is_example = self.ingredients.models && self.is_example();
         let known = &self.entities[entity];
         let (masses, never) = estimates.mixed(&known.weights);
         let base = Distribution::compress(&masses, never, estimates.step, span);
@@ -265,11 +274,9 @@ impl Planner {
             .external
             .as_ref()
             .map(|model| external::hazards(&**model, &base, &known.history, opening.day));
-        let needs_features = is_example || self.is_fitted();
-        let features = needs_features
-            .then(|| Features::new(&base, &estimates, &known.history, opening.day, opening.period));
         let fitted = || {
-            let features = features.as_ref()?;
+            let features =
+                || Features::new(&base, &estimates, &known.history, opening.day, opening.period);
             choice::hazards(self.trained.as_ref(), features)
         };
         let (hazards, failed) = match external {
@@ -281,14 +288,12 @@ impl Planner {
             hazards.map_or_else(|| base.clone(), |hazards| base.with_hazards(hazards.into_iter()));
         let group = known.group;
         self.external_failed = failed.or(self.external_failed.take());
-        let features = features.filter(|_| is_example).map(Box::new);
         let open = Box::new(Open {
             opening,
             distribution,
             group,
             looked_at: opening.opens_at,
             evidence: Evidence::default(),
-            features,
             is_hot: false,
         });
         let today = self.today.entry(opening.period).or_default();
@@ -297,29 +302,13 @@ impl Planner {
         self.open.insert((opening.period, opening.entity), open);
     }
 
-    fn is_fitted(&self) -> bool {
-        self.trained.as_ref().is_some_and(|trained| trained.model != choice::Kept::Empirical)
-    }
-
-    /// Every so many cells one is kept as an example, so that they reach back some sixty periods.
-    fn is_example(&mut self) -> bool {
-        self.openings += 1;
-        let every = (self.entities.len() as u64 * 60).div_ceil(choice::EXAMPLES_MAX as u64);
-        self.openings.is_multiple_of(every.max(1))
-    }
-
     fn estimates(&self, entity: u32, weekday: u8, span: Minutes) -> Estimates {
         self.estimates_of(&self.entities[entity as usize].history, weekday, span)
     }
 
     fn estimates_of(&self, history: &History, weekday: u8, span: Minutes) -> Estimates {
-        Estimates::new(&Question {
-            history,
-            pooled: self.ingredients.pooling.then_some(&self.pooled),
-            weekday,
-            span,
-            usable: self.usable(),
-        })
+        let pooled = self.ingredients.pooling.then_some(&self.pooled);
+        Estimates::new(&Question { history, pooled, weekday, span, usable: self.usable() })
     }
 
     fn usable(&self) -> Usable {
@@ -440,7 +429,7 @@ impl Planner {
         let offset = |at: Minutes| (at - opening.opens_at) as f32;
         let seen = Seen {
             period,
-            weekday: opening.day.weekday,
+            day: opening.day,
             opening: (opening.opens_at - opening.reference) as f32,
             after: offset(after),
             by: if there { offset(by) } else { f32::INFINITY },
@@ -471,18 +460,31 @@ impl Planner {
         std::mem::take(&mut self.woken)
     }
 
-    /// Fits the models to what was seen and chooses one of them; bounded in time. The former choice
-    /// stays if there is too little to learn from.
-    pub fn train(&mut self, now: Minutes) {
-        let version = self.trained.as_ref().map_or(1, |trained| trained.version + 1);
-        if let Some(trained) = self.examples.train(version, now) {
-            self.trained = Some(trained);
+    /// What there is to train on, once enough cells ended since the last time: to be run elsewhere,
+    /// since it takes some tenths of a second.
+    pub fn training(&mut self, now: Minutes) -> Option<Training> {
+        let is_due = self.finished >= self.train_at && self.periods >= self.train_at_period;
+        if !self.ingredients.models || !is_due {
+            return None;
+        }
+        self.train_at = self.finished + TRAIN_EVERY;
+        self.train_at_period = self.periods + TRAIN_PERIODS;
+        Some(self.training_now(now))
+    }
+
+    fn training_now(&self, now: Minutes) -> Training {
+        Training {
+            entities: self.entities.clone(),
+            pooled: self.ingredients.pooling.then(|| self.pooled.clone()),
+            usable: self.usable(),
+            version: self.trained.as_ref().map_or(1, |trained| trained.version + 1),
+            at: now,
         }
     }
 
-    /// How many finished cells there are to learn from since the start.
-    pub fn examples(&self) -> u64 {
-        self.examples.added()
+    /// Takes over what a training gave.
+    pub fn adopt(&mut self, trained: Trained) {
+        self.trained = Some(trained);
     }
 
     /// The training in use.
@@ -542,14 +544,14 @@ impl Planner {
         let offset = |at: Minutes| (at - opening.opens_at).max(0.0) as f32;
         let seen = Seen {
             period: opening.period,
-            weekday: opening.day.weekday,
+            day: opening.day,
             opening: (opening.opens_at - opening.reference) as f32,
             after: offset(after),
             by: by.map_or(f32::INFINITY, offset),
             own_after: offset(after),
         };
         if seen.came() {
-            self.pooled.add(seen.weekday, f64::from(seen.after), f64::from(seen.by));
+            self.pooled.add(seen.day.weekday, f64::from(seen.after), f64::from(seen.by));
         }
         let entity = &mut self.entities[at];
         entity.span = (opening.deadline - opening.opens_at).max(1.0) as f32;
@@ -561,25 +563,13 @@ impl Planner {
     pub fn train_on_memory(&mut self, now: Minutes) {
         const REPLAYED: usize = 4;
         let usable = self.usable();
-        let every = (self.entities.len() * REPLAYED).div_ceil(choice::EXAMPLES_MAX).max(1);
-        let mut replayed = 0;
         for at in 0..self.entities.len() {
-            let entity = &self.entities[at];
-            let span = f64::from(entity.span);
-            for back in (1..=REPLAYED.min(entity.history.len().saturating_sub(1))).rev() {
+            let span = f64::from(self.entities[at].span);
+            let kept = self.entities[at].history.len();
+            for back in (1..=REPLAYED.min(kept.saturating_sub(1))).rev() {
                 let (before, seen) = self.entities[at].history.split(back);
-                let estimates = self.estimates_of(&before, seen.weekday, span);
-                let (after, by) = (f64::from(seen.after), f64::from(seen.by));
-                let likelihoods = estimates.likelihoods(after, by);
-                replayed += 1;
-                if replayed % every == 0 {
-                    let (masses, never) = estimates.mixed(&self.entities[at].weights);
-                    let base = Distribution::compress(&masses, never, estimates.step, span);
-                    let day =
-                        CalendarDay { weekday: seen.weekday, of_month: 15, left_in_month: 15 };
-                    let features = Features::new(&base, &estimates, &before, day, seen.period);
-                    self.examples.add(Example { features, ends: base.ends().collect(), after, by });
-                }
+                let estimates = self.estimates_of(&before, seen.day.weekday, span);
+                let likelihoods = estimates.likelihoods(f64::from(seen.after), f64::from(seen.by));
                 let known = &mut self.entities[at];
                 known.weights.learn(&likelihoods, &self.weights, usable);
                 self.weights.follow(&known.weights, 0.002);
@@ -588,8 +578,10 @@ impl Planner {
         if self.ingredients.peers {
             self.find_groups();
         }
-        if self.ingredients.models {
-            self.train(now);
+        if self.ingredients.models
+            && let Some(trained) = self.training_now(now).run()
+        {
+            self.adopt(trained);
         }
     }
 
@@ -767,21 +759,18 @@ impl Planner {
         let Some(open) = self.open.get_mut(&key) else { return };
         let opening = open.opening;
         let (after, by) = (f64::from(seen.after), f64::from(seen.by));
-        if let Some(features) = open.features.take() {
-            let ends = open.distribution.ends().collect();
-            self.examples.add(Example { features: *features, ends, after, by });
-        }
         let span = (opening.deadline - opening.opens_at).max(1.0);
         let estimates = self.estimates(key.1, opening.day.weekday, span);
         let likelihoods = estimates.likelihoods(after, by);
         let usable = Usable { weekday: self.ingredients.weekday, drift: self.ingredients.drift };
+        self.finished += 1;
         let known = &mut self.entities[key.1 as usize];
         known.weights.learn(&likelihoods, &self.weights, usable);
         self.weights.follow(&known.weights, 0.002);
         known.history.push(seen);
         known.span = span as f32;
         if seen.came() {
-            self.pooled.add(seen.weekday, after, by);
+            self.pooled.add(seen.day.weekday, after, by);
         }
     }
 

@@ -8,6 +8,7 @@ mod baselines;
 
 use super::{
     Ingredients, Minutes, Opening, Planner, Prices, external::External, features::CalendarDay,
+    training::Training,
 };
 use std::{
     cmp::Reverse,
@@ -194,8 +195,6 @@ pub fn score(cases: &[Case], spent: &[Option<Spent>], costs: &Costs, is_second: 
     score
 }
 
-/// Finished cells from one training to the next.
-const TRAIN_EVERY: u64 = 1_000;
 /// Milliseconds a minute: the resolution of the loop.
 const MS: f64 = 60_000.0;
 
@@ -206,15 +205,13 @@ const MS: f64 = 60_000.0;
 pub fn play_planner(planner: &mut Planner, cases: &[Case], has_cheap_look: bool) -> Vec<Spent> {
     let mut spent = vec![Spent::default(); cases.len()];
     let mut is_open = vec![false; cases.len()];
-    let mut trained_at = 0;
     let mut agenda = Agenda::new(cases);
     while let Some((at, now)) = agenda.next() {
         let case = &cases[at];
         if !is_open[at] {
             is_open[at] = true;
-            if planner.examples() >= trained_at + TRAIN_EVERY {
-                trained_at = planner.examples();
-                planner.train(now);
+            if let Some(trained) = planner.training(now).and_then(Training::run) {
+                planner.adopt(trained);
             }
             planner.open(Opening {
                 entity: case.entity,
