@@ -1,7 +1,7 @@
 //! What can be typed.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use jiff::{Timestamp, civil::Date};
+use jiff::{SignedDuration, Timestamp, civil::Date};
 use std::path::PathBuf;
 
 /// Keeps data sets complete: acquires from APIs, accounts for every expected cell.
@@ -161,6 +161,18 @@ pub(crate) struct Cells {
 pub(crate) struct Arrival {
     /// The source.
     pub(crate) source: Option<String>,
+    /// The width of a window, such as `30m`; with it, the probability of each is listed.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) windows: Option<SignedDuration>,
+    /// Draw the windows into this SVG file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
+    /// Only this entity.
+    #[arg(long)]
+    pub(crate) entity: Option<String>,
+    /// At most so many entities.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) limit: usize,
     #[command(subcommand)]
     pub(crate) action: Option<ArrivalAction>,
 }

@@ -10,6 +10,7 @@ use http::{HeaderMap, header};
 use jiff::{Timestamp, fmt::rfc2822};
 use model::{LookKind, Outcome, Validators, ready::HeadFacts};
 use plan::LookAnswer;
+use std::fmt::Write as _;
 use std::{io::Read as _, sync::Arc};
 
 /// Pages up to this are read at once, larger ones beside the runtime's other work.
@@ -124,15 +125,15 @@ fn head(job: &Job, fetched: &Fetched) -> Made {
 fn shown(facts: &HeadFacts<'_>) -> String {
     let mut text = format!("status {}", facts.status);
     if let Some(length) = facts.content_length {
-        text.push_str(&format!(", content_length {length}"));
+        let _ = write!(text, ", content_length {length}");
     }
     if let Some(usual) = facts.usual {
-        text.push_str(&format!(" (usual {usual:.0})"));
+        let _ = write!(text, " (usual {usual:.0})");
     }
     let mut add = |name: &str, value: Option<&str>, before: Option<&str>| {
         let Some(value) = value else { return };
         let value: String = value.chars().take(100).collect();
-        text.push_str(&format!(", {name} {value}"));
+        let _ = write!(text, ", {name} {value}");
         match before {
             Some(before) if before != value => text.push_str(" (changed)"),
             Some(_) => text.push_str(" (as before)"),

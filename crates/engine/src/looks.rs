@@ -19,6 +19,7 @@ use pace::Meaning;
 use plan::{LookAnswer, Priority};
 use state::CellRow;
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 /// The pause before a page that could not be read is read again; it doubles.
 const PAGE_RETRY_FIRST: SignedDuration = SignedDuration::from_secs(5);
@@ -232,7 +233,7 @@ impl Engine {
             let (entity, period) = (&observation.cell.entity, observation.cell.period);
             tracing::warn!(source = %id, %entity, %period, look = %kind, said_there, "a cheap look was wrong");
             let said = if said_there { "that data is there" } else { "that there is none" };
-            observation.detail.push_str(&format!("; the {kind} look was wrong to say {said}"));
+            let _ = write!(observation.detail, "; the {kind} look was wrong to say {said}");
             let event = Event::LookLied {
                 at: now,
                 source: id.clone(),
@@ -338,14 +339,15 @@ impl Engine {
 }
 
 /// What came was seen at the latest by the answer that brought it.
-fn seen_at_last(arrived: Arrived, row: &CellRow, now: Timestamp) -> Arrived {
-    let brought = (row.observed_at.unwrap_or(now), LookKind::Paid);
-    Arrived { seen: arrived.seen.or(Some(brought)), ..arrived }
+fn seen_at_last(mut arrived: Arrived, row: &CellRow, now: Timestamp) -> Arrived {
+    arrived.seen.get_or_insert((row.observed_at.unwrap_or(now), LookKind::Paid));
+    arrived
 }
 
 /// What did not come was not seen, whatever a cheap look said of it.
-fn without_sight(arrived: Arrived) -> Arrived {
-    Arrived { seen: None, ..arrived }
+fn without_sight(mut arrived: Arrived) -> Arrived {
+    arrived.seen = None;
+    arrived
 }
 
 fn heard(observation: &Observation, ordinal: CellOrdinal, kind: LookKind) -> Heard<'_> {

@@ -86,6 +86,10 @@ pub(crate) enum Message {
         number: i64,
         result: Result<usize, EngineError>,
     },
+    Trained {
+        source: SourceId,
+        trained: Option<plan::arrival::choice::Trained>,
+    },
 }
 
 /// See the module.
@@ -107,6 +111,8 @@ pub struct Engine {
     pub(crate) settled_through: i64,
     pub(crate) in_flight: usize,
     pub(crate) reserving: usize,
+    /// Models that are being fitted, beside the loop.
+    training: usize,
     pub(crate) flush_wanted: bool,
     pub(crate) draining: bool,
     /// Reserved and never sent: their money goes back before the next commit.
@@ -191,6 +197,7 @@ impl Engine {
             settled_through: project.next_batch - 1,
             in_flight: 0,
             reserving: 0,
+            training: 0,
             flush_wanted: false,
             draining: false,
             unsent: Vec::new(),
@@ -251,7 +258,7 @@ impl Engine {
             }
             // Tasks that are ready end first: what they report is then worked off together.
             tokio::task::yield_now().await;
-            let idle = self.in_flight == 0 && self.reserving == 0;
+            let idle = self.in_flight == 0 && self.reserving == 0 && self.training == 0;
             let wake = self.wake(now, pace_wake);
             let clock = Arc::clone(&self.ports.clock);
             let deadline = self.commit_deadline();
@@ -299,6 +306,17 @@ impl Engine {
             let Some(source) = self.sources.get_mut(&id) else { continue };
             source.extend(now.wall);
             source.tick(now.wall);
+            let training =
+                source.arrival.as_mut().and_then(|arrival| arrival.schedule.training(now.wall));
+            if let Some(training) = training {
+                self.training += 1;
+                let (sender, source) = (self.sender.clone(), id.clone());
+                tokio::task::spawn_blocking(move || {
+                    let trained = training.run();
+                    let _ = sender.send(Message::Trained { source, trained });
+                });
+            }
+            let Some(source) = self.sources.get_mut(&id) else { continue };
             if source.paused() {
                 continue;
             }
@@ -390,6 +408,16 @@ impl Engine {
             Message::Reserved { source, groups, at, result } => {
                 self.reserving -= 1;
                 self.reserved(&source, groups, at, &result?);
+                Ok(())
+            }
+            Message::Trained { source, trained } => {
+                self.training -= 1;
+                let arrival =
+                    self.sources.get_mut(&source).and_then(|source| source.arrival.as_mut());
+                if let (Some(arrival), Some(trained)) = (arrival, trained) {
+                    tracing::info!(%source, model = trained.model.model().name(), "arrivals learned anew");
+                    arrival.schedule.trained(trained);
+                }
                 Ok(())
             }
             Message::Committed { number, result } => {

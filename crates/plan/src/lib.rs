@@ -21,5 +21,5 @@ pub mod trust;
 
 pub use agenda::{Agenda, Due, Priority, Restored};
 pub use look::{LookPolicy, Next, Progress, RetryBudget, Revisit, next};
-pub use schedule::{EveryInterval, LookAnswer, Offer, PlannedLook, Schedule};
+pub use schedule::{EveryInterval, LearnedSchedule, LookAnswer, Offer, PlannedLook, Schedule};
 pub use trust::Trust;

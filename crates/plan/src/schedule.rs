@@ -5,9 +5,12 @@
 //! deadline and retries after failures are the engine's.
 
 mod every_interval;
+mod learned;
 
 pub use every_interval::EveryInterval;
+pub use learned::{LearnedSchedule, why};
 
+use crate::arrival::{choice::Trained, planner::Lateness, training::Training};
 use jiff::Timestamp;
 use model::{CellOrdinal, LookKind, Money};
 use std::{borrow::Cow, fmt::Debug};
@@ -78,6 +81,20 @@ pub trait Schedule: Debug + Send {
     /// Cells whose next look became earlier because of others' answers; the engine asks
     /// [`Schedule::next_look`] for them again.
     fn woken(&mut self) -> Vec<CellOrdinal>;
+
+    /// How late an open cell is; `None`: nothing was learned of that.
+    fn lateness(&self, _cell: CellOrdinal, _now: Timestamp) -> Option<Lateness> {
+        None
+    }
+
+    /// Work that takes longer than a decision may, once it is due: to be run elsewhere, and what it
+    /// gives to be handed to [`Schedule::trained`].
+    fn training(&mut self, _now: Timestamp) -> Option<Training> {
+        None
+    }
+
+    /// What a training gave.
+    fn trained(&mut self, _trained: Trained) {}
 
     /// What is to be kept in the state under the source's name. It must not speak of ordinals:
     /// whoever reads it may have another grid.

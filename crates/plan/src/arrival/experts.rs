@@ -351,7 +351,7 @@ fn blur(masses: &[f64], steps: usize, sums: &mut Vec<f64>) -> Vec<f64> {
     let edge = |at: usize| (1.0 - BLURRED) * masses[at] + BLURRED * mean(at);
     blurred.extend((0..inner.start).map(edge));
     if !inner.is_empty() {
-        let ends = &sums[inner.start + steps + 1..inner.end + steps + 1];
+        let ends = &sums[inner.start + steps + 1..=inner.end + steps];
         let firsts = &sums[inner.start - steps..inner.end - steps];
         let rows = masses[inner.clone()].iter().zip(ends.iter().zip(firsts));
         blurred.extend(

@@ -53,6 +53,7 @@ pub struct Prices {
 
 /// What may be used; all of it but for comparisons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is used or not")]
 pub struct Ingredients {
     /// Entities lend to each other what they have shown.
     pub pooling: bool,
@@ -88,6 +89,13 @@ pub struct Opening {
     /// The period's reference instant, the same for all cells of a period, in minutes since 1970:
     /// its 00:00.
     pub reference: Minutes,
+}
+
+impl Opening {
+    /// From opening to deadline, minutes.
+    pub fn span(&self) -> Minutes {
+        self.deadline - self.opens_at
+    }
 }
 
 /// Why a look is planned as it is.
@@ -369,7 +377,7 @@ impl Planner {
         let key = (period, entity);
         let Some(open) = self.open.get(&key) else { return };
         let (opening, looked_at, group_number) = (open.opening, open.looked_at, open.group);
-        let by_chance = self.by_chance(open, at, there);
+        let by_chance = Self::by_chance(open, at, there);
         let tie = self.entities[entity as usize].tie;
         let is_over = there || at >= opening.deadline - 1e-6;
         let after_own = looked_at;
@@ -495,6 +503,11 @@ impl Planner {
     /// The distribution of an open cell as it was at its opening.
     pub fn distribution(&self, period: i32, entity: u32) -> Option<&Distribution> {
         self.open.get(&(period, entity)).map(|open| &open.distribution)
+    }
+
+    /// How many cells of a period are open.
+    pub fn open_cells(&self, period: i32) -> usize {
+        self.today.get(&period).map_or(0, |today| today.open.len())
     }
 
     /// How late an open cell is.
@@ -647,7 +660,7 @@ impl Planner {
             return outlook;
         }
         let today = &self.today[&opening.period];
-        let tilt = known.strength.tilt(&self.lateness_without(today, open));
+        let tilt = known.strength.tilt(&Self::lateness_without(today, open));
         let group = &today.groups[&open.group];
         if group.unchecked_upload(open.looked_at).is_some() {
             if group.under_way > 1 + 2 * group.came {
@@ -672,11 +685,9 @@ impl Planner {
         outlook.nothing_until = without;
         if group.scout == Some(opening.entity) {
             let others = group.open.len().saturating_sub(1) as f64;
-            for at in 0..count {
-                let tied = outlook.masses[at] - apart[at];
-                if outlook.masses[at] > 0.0 {
-                    outlook.delay_prices[at] *= 1.0 + others * tie * tied / outlook.masses[at];
-                }
+            let all = outlook.masses.iter().zip(&apart).zip(&mut outlook.delay_prices);
+            for ((mass, apart), price) in all.filter(|((mass, _), _)| **mass > 0.0) {
+                *price *= 1.0 + others * tie * (mass - apart) / mass;
             }
             if others > 0.0 {
                 outlook.reason = Reason::Scout { waiting: others as u32 };
@@ -686,12 +697,12 @@ impl Planner {
         outlook
     }
 
-    fn lateness_without(&self, today: &Today, open: &Open) -> Belief {
+    fn lateness_without(today: &Today, open: &Open) -> Belief {
         today.day.without(&open.evidence)
     }
 
     /// The probability of an answer for an entity that comes apart from its group.
-    fn by_chance(&self, open: &Open, at: Minutes, there: bool) -> f64 {
+    fn by_chance(open: &Open, at: Minutes, there: bool) -> f64 {
         let by = |at: Minutes| open.distribution.by(at - open.opening.opens_at);
         let gone = by(open.looked_at);
         let came = ((by(at) - gone) / (1.0 - gone).max(1e-9)).clamp(0.001, 0.999);

@@ -78,12 +78,12 @@ pub fn next_look(question: &Question<'_>) -> Look {
     for from in (first..count - 1).rev() {
         let alive = total - sums[from + 1].0;
         let mut best = f64::INFINITY;
-        for to in from + 1..count {
+        for (to, after) in to_go.iter().enumerate().skip(from + 1) {
             let waited = delay(from + 1, to + 1, end(to));
             if waited >= best {
                 break;
             }
-            best = best.min(waited + to_go[to]);
+            best = best.min(waited + after);
         }
         to_go[from] = best + question.look_price * alive;
     }

@@ -85,14 +85,12 @@ impl Kind {
                 outcome,
                 Outcome::ParseError | Outcome::EmptyUnproven | Outcome::EmptyProven
             ),
-            Self::NoBytes => outcome == Outcome::EmptyUnproven,
+            Self::NoBytes | Self::Head(false) => outcome == Outcome::EmptyUnproven,
             Self::Refused => outcome == Outcome::RateLimited,
-            Self::Failed(_) => outcome == Outcome::SourceError,
+            Self::Failed(_) | Self::NoHead => outcome == Outcome::SourceError,
             Self::BlockPage => outcome == Outcome::Blocked,
             Self::Unreachable | Self::Silent => outcome == Outcome::TransportError,
             Self::Head(true) | Self::Page => outcome == Outcome::Ok,
-            Self::Head(false) => outcome == Outcome::EmptyUnproven,
-            Self::NoHead => outcome == Outcome::SourceError,
         }
     }
 }

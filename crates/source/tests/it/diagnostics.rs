@@ -208,11 +208,11 @@ calendar = "daily""##,
     "##);
     let text = with(
         "[periods]\ncalendar = \"daily\"",
-        r##"[arrival]
+        r#"[arrival]
 head = { ready = "etag_changed and" }
 page = { url = "https://a.example/ready", select = "!!", cost = 0.05 }
 [periods]
-calendar = "once""##,
+calendar = "once""#,
     );
     assert_snapshot!(check(&text), @r##"
     sources/a.toml:4:2: error: the calendar `once` has no period whose data could be waited for
