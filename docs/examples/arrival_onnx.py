@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 """Trains a small feed-forward network on the table `ledger/arrivals` and writes it as ONNX.
 
-    tidewatch sql --format csv "select entity, period, opens_at, not_before, seen_at, deadline
-        from ledger.arrivals where source = 'eod_prices' order by period" > arrivals.csv
-    python arrival_onnx.py arrivals.csv arrival.onnx
-    tidewatch arrival evaluate ... --model arrival.onnx      # or  [arrival] model = "arrival.onnx"
+    tidewatch sql --format csv "select entity, period, due_at, not_before, seen_at, state
+        from ledger.arrivals where source = 'eod_prices'" > arrivals.csv
+    python arrival_onnx.py arrivals.csv arrival.onnx 48
 
-Needs pandas, torch and onnx. The network's rows are what Tidewatch computes for each span of a cell
-(crates/plan/src/arrival/external.rs): the same columns, here from the table. It gives the rate per hour
-at which data comes, and is fitted to the likelihood of what was seen: that data came in an interval,
-or did not come before the deadline.
+Then `model = "arrival.onnx"` in the source's `[arrival]`, or `tidewatch arrival evaluate --model
+arrival.onnx`. The last argument is the source's `give_up_after` in hours. Needs pandas, torch and onnx.
+
+The network's rows are what Tidewatch computes for each span of a cell, as named in
+crates/plan/src/arrival/external.rs; here they come from the table. It gives the rate per hour at which
+data comes, and is fitted to the likelihood of what was seen: that data came in an interval, or did not
+come before it was given up.
 """
 
 import sys
@@ -22,14 +24,14 @@ PERIODS = 10
 HOURS = 0.5  # the width of a span in training; the rate does not depend on it
 
 
-def cells(table):
-    """One row a cell, with its interval in hours after opening and what was known at its opening."""
-    for column in ("opens_at", "not_before", "seen_at", "deadline"):
+def cells(table, span):
+    """One row a cell, with its interval in hours after it was due and what was known then."""
+    for column in ("due_at", "not_before", "seen_at"):
         table[column] = pd.to_datetime(table[column], utc=True)
-    hours = lambda column: (table[column] - table["opens_at"]).dt.total_seconds() / 3600
-    table["after"] = hours("not_before").fillna(0).clip(lower=0)
-    table["by"] = hours("seen_at")
-    table["span"] = hours("deadline")
+    hours = lambda column: (table[column] - table["due_at"]).dt.total_seconds() / 3600
+    table["after"] = hours("not_before").fillna(0).clip(0, span)
+    table["by"] = hours("seen_at").where(table["state"] == "arrived").clip(upper=span)
+    table["span"] = span
     day = pd.to_datetime(table["period"])
     table["weekday"] = day.dt.dayofweek
     table["weekend"] = (day.dt.dayofweek >= 5).astype(float)
@@ -86,9 +88,9 @@ class Rate(torch.nn.Module):
         return self.inner(torch.cat([scaled, torch.tanh(to_last), torch.tanh(to_mean)], 1)).squeeze(1)
 
 
-def main(table, file):
+def main(table, file, hours="48"):
     torch.manual_seed(1)
-    known = cells(pd.read_csv(table))
+    known = cells(pd.read_csv(table), float(hours))
     spans = int(np.ceil(known["span"].max() / HOURS))
     middles = (np.arange(spans) + 0.5) * HOURS
     features = known[COLUMNS].to_numpy(np.float32)
@@ -139,4 +141,4 @@ def main(table, file):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main(*sys.argv[1:4])

@@ -13,9 +13,12 @@ use fetch::{HyperTransport, TransportSettings};
 use jiff::{SignedDuration, Timestamp};
 use lake::DeltaLake;
 use model::SourceId;
+use onnx::OnnxModel;
+use plan::arrival::external::External;
 use source::{Loaded, Settings, Source, StateSetting};
 use state::{NewProject, SqliteStore, StateStore};
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -136,9 +139,11 @@ impl Project {
         })
     }
 
-    pub(crate) fn options(&self, mode: Mode) -> Options {
+    /// # Errors
+    /// A model of arrivals that a source names cannot be used.
+    pub(crate) fn options(&self, mode: Mode) -> Result<Options, Failure> {
         let commit = &self.settings.commit;
-        Options {
+        Ok(Options {
             mode,
             commit_rows: commit.rows,
             commit_bytes: commit.bytes,
@@ -149,7 +154,8 @@ impl Project {
             accept_entities: Vec::new(),
             only: Vec::new(),
             user_agent: self.settings.user_agent.clone(),
-        }
+            models: models(&self.dir, &self.sources)?,
+        })
     }
 
     /// The source called `name`, or a list of those there are.
@@ -166,6 +172,25 @@ impl Project {
     pub(crate) fn source_id(&self, name: &str) -> Result<SourceId, Failure> {
         Ok(self.source(name)?.id.clone())
     }
+}
+
+/// The models of arrivals that sources name, read and tried.
+pub(crate) fn models(
+    dir: &Path,
+    sources: &[Source],
+) -> Result<BTreeMap<SourceId, Arc<dyn External>>, Failure> {
+    let mut models = BTreeMap::new();
+    for source in sources {
+        let Some(file) = source.arrival.as_ref().and_then(|spec| spec.model.as_ref()) else {
+            continue;
+        };
+        let model = OnnxModel::read(&dir.join(file)).map_err(|error| {
+            let context = format!("{}: [arrival] model", source.file.display());
+            Failure::usage(anyhow::anyhow!(error).context(context))
+        })?;
+        models.insert(source.id.clone(), Arc::new(model) as Arc<dyn External>);
+    }
+    Ok(models)
 }
 
 pub(crate) fn to_std(duration: SignedDuration) -> Duration {

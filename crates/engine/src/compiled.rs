@@ -1,16 +1,19 @@
 //! A source's definition, made ready to be walked many times.
 
-use crate::{EngineError, mask::Secrets, tables::data_schema};
+use crate::{EngineError, mask::Secrets, ports::Options, tables::data_schema};
 use arrow::datatypes::SchemaRef;
 use extract::{Extractor, Lister};
 use fetch::{FetchLimits, FetchRequest};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use model::{AttemptId, Entity, LookKind, Period};
-use plan::look::{LookPolicy, Revisit};
+use plan::{
+    arrival::external::External,
+    look::{LookPolicy, Revisit},
+};
 use sha2::{Digest as _, Sha256};
 use source::{Auth, Source, TemplateError};
 use state::CellRow;
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use validate::Validator;
 
 /// Bodies up to this are held in memory; larger ones go through the spool folder.
@@ -37,10 +40,12 @@ pub(crate) struct Compiled {
     public_headers: Arc<HeaderMap>,
     /// Looked for in answers, so that an echo does not carry them into archive and tables.
     pub(crate) secrets: Secrets,
+    /// A model of its arrivals from elsewhere.
+    pub(crate) model: Option<Arc<dyn External>>,
 }
 
 impl Compiled {
-    pub(crate) fn new(source: Source, spool: &Path, user_agent: &str) -> Result<Self, EngineError> {
+    pub(crate) fn new(source: Source, options: &Options) -> Result<Self, EngineError> {
         let failed =
             |message: String| EngineError::Definition { source_id: source.id.clone(), message };
         let extractor =
@@ -48,7 +53,7 @@ impl Compiled {
         let validator = Validator::new(&source.expect, &extractor.schema())
             .map_err(|error| failed(error.to_string()))?;
         let mut secrets = Vec::new();
-        let headers = headers(&source, user_agent, &mut secrets).map_err(&failed)?;
+        let headers = headers(&source, &options.user_agent, &mut secrets).map_err(&failed)?;
         let request = &source.request;
         let limits = FetchLimits {
             connect_timeout: duration(request.timeout_connect),
@@ -61,7 +66,7 @@ impl Compiled {
             header_limit_bytes: HEADER_LIMIT_BYTES,
             redirects_max: request.redirects_max,
             empty_status: request.empty_status.clone(),
-            spool_dir: spool.to_owned(),
+            spool_dir: options.spool.clone(),
         };
         let page_limits = FetchLimits {
             body_limit_bytes: request.body_limit_bytes.min(PAGE_LIMIT_BYTES),
@@ -107,6 +112,7 @@ impl Compiled {
             policy,
             headers: Arc::new(headers),
             secrets: Secrets::new(secrets),
+            model: options.models.get(&source.id).cloned(),
             source,
         })
     }

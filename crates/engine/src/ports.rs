@@ -6,9 +6,10 @@ use fetch::Transport;
 use jiff::Timestamp;
 use lake::Lake;
 use model::{AttemptId, Budget, CellState, LookKind, Outcome, Period, SourceId};
+use plan::arrival::external::External;
 use source::Source;
 use state::StateStore;
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, watch};
 
 /// Everything outside of the engine.
@@ -62,6 +63,8 @@ pub struct Options {
     pub only: Vec<SourceId>,
     /// `User-Agent` of requests that do not set one.
     pub user_agent: String,
+    /// Models of arrivals from elsewhere, by source.
+    pub models: BTreeMap<SourceId, Arc<dyn External>>,
 }
 
 /// A wish that reaches a running engine.

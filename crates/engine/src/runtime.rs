@@ -115,7 +115,7 @@ impl Runtime {
         let grid = Arc::new(grid_of(&source, &ranges));
         let ceiling = FixedPace::new(pace_settings(&source), now);
         let scope = source.limit_scope();
-        let compiled = Arc::new(Compiled::new(source, &options.spool, &options.user_agent)?);
+        let compiled = Arc::new(Compiled::new(source, options)?);
         let agenda = Agenda::new(Arc::clone(&grid));
         let arrival = open_arrival(&compiled, &grid, state).await?;
         let mut runtime = Self {
@@ -178,7 +178,7 @@ impl Runtime {
         self.spent_until = None;
         self.ceiling.set(pace_settings(&source), now);
         self.scope = source.limit_scope();
-        self.compiled = Arc::new(Compiled::new(source, &options.spool, &options.user_agent)?);
+        self.compiled = Arc::new(Compiled::new(source, options)?);
         self.forget_pages(now.wall);
         self.arrival = match (self.arrival.take(), &self.compiled.source.arrival) {
             (Some(arrival), Some(_)) => Some(arrival),

@@ -16,5 +16,10 @@ pub(crate) fn schedule_for(
         return Box::new(EveryInterval::new(compiled.policy.clone()));
     };
     let give_up_after = compiled.policy.give_up_after;
-    Box::new(LearnedSchedule::new(Arc::clone(grid), give_up_after, spec.value_per_hour, saved))
+    let mut schedule =
+        LearnedSchedule::new(Arc::clone(grid), give_up_after, spec.value_per_hour, saved);
+    if let Some(model) = &compiled.model {
+        schedule.set_model(Arc::clone(model));
+    }
+    Box::new(schedule)
 }

@@ -57,7 +57,7 @@ pub fn trial<'a>(
 ) -> BoxFuture<'a, Result<Option<Trial>, EngineError>> {
     Box::pin(async move {
         let now = ports.clock.now().wall;
-        let compiled = Arc::new(Compiled::new(source, &options.spool, &options.user_agent)?);
+        let compiled = Arc::new(Compiled::new(source, options)?);
         let cost = compiled.source.request.cost;
         let granted = ports
             .state

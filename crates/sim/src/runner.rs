@@ -418,6 +418,7 @@ impl<'a> Game<'a> {
             accept_entities: Vec::new(),
             only: Vec::new(),
             user_agent: "tidewatch-sim".to_owned(),
+            models: BTreeMap::new(),
         }
     }
 

@@ -12,6 +12,7 @@ use model::{
     path::Path,
     ready::Ready,
 };
+use std::path::PathBuf;
 
 /// The most bytes of a regular expression once it is compiled.
 const PATTERN_SIZE_LIMIT: usize = 1 << 20;
@@ -29,6 +30,8 @@ pub struct ArrivalSpec {
     pub feed: Option<PageSpec>,
     /// What an hour of delay costs, of each cell.
     pub value_per_hour: Option<Money>,
+    /// A model of arrivals from elsewhere: an ONNX file, from the project's folder.
+    pub model: Option<PathBuf>,
 }
 
 /// A HEAD, and what its answer says.
@@ -96,6 +99,7 @@ pub(crate) fn read(
         page: page.ok()?,
         feed: feed.ok()?,
         value_per_hour,
+        model: table.text("model").map(|(text, _)| PathBuf::from(text)),
     })
 }
 

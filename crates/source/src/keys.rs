@@ -346,6 +346,11 @@ pub(crate) static ARRIVAL: Section = Section {
             Kind::Text,
             "What the delay of a cell costs, such as \"2.0/hour\".",
         ),
+        key(
+            "model",
+            Kind::Text,
+            "An ONNX file that foretells arrivals, from the project's folder.",
+        ),
     ],
 };
 

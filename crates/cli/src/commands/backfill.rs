@@ -48,7 +48,7 @@ pub(crate) async fn run(arguments: &Arguments, backfill: &Backfill) -> Result<u8
         return Ok(0);
     }
     tell(format_args!("{} cells to ask for, {cost} at least", grouped(cells)));
-    let options = Options { only: super::run::only(&source.id), ..project.options(Mode::Once) };
+    let options = Options { only: super::run::only(&source.id), ..project.options(Mode::Once)? };
     let summary = super::run::drive(&project, options, false).await?;
     if !summary.left_undone() {
         state.finish_backfill(id, project.now()).await?;

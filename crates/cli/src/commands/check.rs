@@ -17,6 +17,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
             tell(&loaded.diagnostics);
         }
         if !failed {
+            project::models(&arguments.dir, &loaded.sources)?;
             for source in &loaded.sources {
                 let enabled = if source.enabled { "" } else { ", not enabled" };
                 line(format_args!(

@@ -83,7 +83,7 @@ pub(crate) async fn run(arguments: &Arguments, demo: &Demo) -> Result<u8, Failur
         stage.ends.strftime("%Y-%m-%d"),
     ));
     let project = Project::open_at(&demo.project, arguments.json, clock)?;
-    let options = Options { ..project.options(Mode::Until(stage.ends)) };
+    let options = Options { ..project.options(Mode::Until(stage.ends))? };
     let summary = super::run::drive(&project, options, false).await?;
     report(arguments, &project, &exchange, &summary, stage.source).await?;
     Ok(if summary.unasked_for_budget > 0 { UNDONE } else { 0 })

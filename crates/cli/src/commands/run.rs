@@ -30,7 +30,7 @@ pub(crate) async fn run(arguments: &Arguments, run: &Run) -> Result<u8, Failure>
         return super::backfill::print_due(arguments, &project, &only).await;
     }
     let mode = if run.once { Mode::Once } else { Mode::Continuous };
-    let options = Options { only, accept_entities, ..project.options(mode) };
+    let options = Options { only, accept_entities, ..project.options(mode)? };
     if project.sources.is_empty() {
         tell("no sources: put one into `sources/`, or make an example by `tidewatch init`");
     }

@@ -28,7 +28,7 @@ pub(crate) async fn run(arguments: &Arguments, cell: &Cell) -> Result<u8, Failur
         return Ok(0);
     }
     let ports = project.ports()?;
-    let options = project.options(Mode::Once);
+    let options = project.options(Mode::Once)?;
     let Some(trial) = trial(&ports, &options, source, key).await? else {
         tell("the day's budget is spent: nothing was sent");
         return Ok(UNDONE);
