@@ -12,7 +12,7 @@ pub(crate) fn schedule_for(
     grid: &Arc<Grid>,
     saved: Option<&[u8]>,
 ) -> Box<dyn Schedule> {
-    let Some(spec) = &compiled.source.arrival else {
+    let Some(spec) = compiled.source.arrival.as_ref().filter(|spec| spec.learn) else {
         return Box::new(EveryInterval::new(compiled.policy.clone()));
     };
     let give_up_after = compiled.policy.give_up_after;

@@ -32,6 +32,8 @@ pub struct ArrivalSpec {
     pub value_per_hour: Option<Money>,
     /// A model of arrivals from elsewhere: an ONNX file, from the project's folder.
     pub model: Option<PathBuf>,
+    /// Whether looks are planned by what is learned of arrivals; else every `look_every`.
+    pub learn: bool,
 }
 
 /// A HEAD, and what its answer says.
@@ -100,6 +102,7 @@ pub(crate) fn read(
         feed: feed.ok()?,
         value_per_hour,
         model: table.text("model").map(|(text, _)| PathBuf::from(text)),
+        learn: table.flag("learn").unwrap_or(true),
     })
 }
 

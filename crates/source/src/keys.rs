@@ -346,6 +346,7 @@ pub(crate) static ARRIVAL: Section = Section {
             Kind::Text,
             "What the delay of a cell costs, such as \"2.0/hour\".",
         ),
+        key("learn", Kind::Flag, "Whether arrivals are learned (default: true)."),
         key(
             "model",
             Kind::Text,

@@ -92,7 +92,8 @@ c = {{ type = "int" }}
 
 const DATA: &str = r#"{"total":1,"data":[{"c":1}]}"#;
 const NOTHING: &str = r#"{"total":0,"data":[]}"#;
-const HEAD: &str = "[arrival]\nhead = { ready = \"content_length > 22\", cost = 0.01 }";
+const HEAD: &str =
+    "[arrival]\nlearn = false\nhead = { ready = \"content_length > 22\", cost = 0.01 }";
 
 fn json() -> String {
     "content-type: application/json\r\n".to_owned()
@@ -195,7 +196,7 @@ async fn one_page_speaks_for_many_entities() {
     })
     .await;
     let arrival = format!(
-        "[arrival]\npage = {{ url = \"http://{address}/ready?{{{{ period }}}}\", \
+        "[arrival]\nlearn = false\npage = {{ url = \"http://{address}/ready?{{{{ period }}}}\", \
          select = \"td.s\", entity = \"data-s\", cost = 0.05 }}"
     );
     let names = "\"A\", \"B\", \"C\", \"D\"";
@@ -226,7 +227,9 @@ async fn a_feed_speaks_of_what_was_published_since_the_periods_end() {
         _ => (200, json(), DATA.to_owned()),
     })
     .await;
-    let arrival = format!("[arrival]\nfeed = {{ url = \"http://{address}/feed\", cost = 0.05 }}");
+    let arrival = format!(
+        "[arrival]\nlearn = false\nfeed = {{ url = \"http://{address}/feed\", cost = 0.05 }}"
+    );
     let names = "\"AB\", \"CD\", \"EF-XX\", \"GH\"";
     let project = Project::with_source("eod", &source(address, names, &arrival));
     project.ok(&["run", "--once", "--now", NOW]);
@@ -256,7 +259,7 @@ async fn hostile_pages_name_nobody_and_nothing_is_lost() {
         })
         .await;
         let arrival = format!(
-            "[arrival]\npage = {{ url = \"http://{address}/p?{{{{ period }}}}\", select = \"li\" }}"
+            "[arrival]\nlearn = false\npage = {{ url = \"http://{address}/p?{{{{ period }}}}\", select = \"li\" }}"
         );
         let project = Project::with_source("eod", &source(address, "\"A\"", &arrival));
         let ran = project.run(&["run", "--once", "--now", NOW]);
@@ -321,7 +324,7 @@ async fn what_is_still_the_same_costs_what_is_declared_for_it() {
     .await;
     let project = Project::with_source(
         "eod",
-        &source(address, "\"A\"", "[arrival]\nconditional = { cost = 0.1 }"),
+        &source(address, "\"A\"", "[arrival]\nlearn = false\nconditional = { cost = 0.1 }"),
     );
     project.ok(&["run", "--once", "--now", DUE]);
     project.ok(&["run", "--once", "--now", NOW]);

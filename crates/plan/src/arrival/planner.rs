@@ -1,16 +1,18 @@
 //! All of it, cell by cell: told of openings and answers, it says when to look next.
 
+mod memory;
+mod outlook;
+
 use super::{
     Distribution, Minutes,
     choice::{self, Trained},
-    companions::{self, GroupToday, Tie},
-    day::{Belief, Day, Evidence, PARTS, Strength},
+    companions::{GroupToday, Tie},
+    day::{Day, Evidence, Strength},
     experts::{Estimates, Pooled, Question, Usable, Weights},
     external::{self, External},
     features::{CalendarDay, Features},
     history::{History, Seen},
     schedule,
-    training::Training,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -202,19 +204,6 @@ pub struct Planner {
     external: Option<Arc<dyn External>>,
     external_failed: Option<String>,
     woken: Vec<(i32, u32)>,
-}
-
-/// What [`Planner::save`] keeps.
-#[derive(Debug, Serialize, Deserialize)]
-struct Saved {
-    entities: Vec<(String, Entity)>,
-    pooled: Pooled,
-    weights: Weights,
-    group_sizes: BTreeMap<u32, u32>,
-    group_next: u32,
-    periods: u32,
-    latest_period: i32,
-    trained: Option<Trained>,
 }
 
 impl Planner {
@@ -468,33 +457,6 @@ impl Planner {
         std::mem::take(&mut self.woken)
     }
 
-    /// What there is to train on, once enough cells ended since the last time: to be run elsewhere,
-    /// since it takes some tenths of a second.
-    pub fn training(&mut self, now: Minutes) -> Option<Training> {
-        let is_due = self.finished >= self.train_at && self.periods >= self.train_at_period;
-        if !self.ingredients.models || !is_due {
-            return None;
-        }
-        self.train_at = self.finished + TRAIN_EVERY;
-        self.train_at_period = self.periods + TRAIN_PERIODS;
-        Some(self.training_now(now))
-    }
-
-    fn training_now(&self, now: Minutes) -> Training {
-        Training {
-            entities: self.entities.clone(),
-            pooled: self.ingredients.pooling.then(|| self.pooled.clone()),
-            usable: self.usable(),
-            version: self.trained.as_ref().map_or(1, |trained| trained.version + 1),
-            at: now,
-        }
-    }
-
-    /// Takes over what a training gave.
-    pub fn adopt(&mut self, trained: Trained) {
-        self.trained = Some(trained);
-    }
-
     /// The training in use.
     pub fn trained(&self) -> Option<&Trained> {
         self.trained.as_ref()
@@ -543,162 +505,6 @@ impl Planner {
     /// How strongly an entity follows a day that is late for all: 0 to 1.
     pub fn strength(&self, entity: u32) -> Option<f64> {
         self.entities.get(entity as usize).map(|entity| entity.strength.mean())
-    }
-
-    /// A finished period that was seen earlier, such as one read from the ledger: the data came
-    /// after `after` and by `by`, in minutes since 1970; `None`: it did not come. Periods of an
-    /// entity must come in order. [`Planner::train_on_memory`] learns from it.
-    pub fn remember(&mut self, opening: &Opening, after: Minutes, by: Option<Minutes>) {
-        let at = opening.entity as usize;
-        if self.entities.len() <= at {
-            self.entities.resize_with(at + 1, Entity::default);
-        }
-        self.latest_period = self.latest_period.max(opening.period);
-        let offset = |at: Minutes| (at - opening.opens_at).max(0.0) as f32;
-        let seen = Seen {
-            period: opening.period,
-            day: opening.day,
-            opening: (opening.opens_at - opening.reference) as f32,
-            after: offset(after),
-            by: by.map_or(f32::INFINITY, offset),
-            own_after: offset(after),
-        };
-        if seen.came() {
-            self.pooled.add(seen.day.weekday, f64::from(seen.after), f64::from(seen.by));
-        }
-        let entity = &mut self.entities[at];
-        entity.span = (opening.deadline - opening.opens_at).max(1.0) as f32;
-        entity.history.push(seen);
-    }
-
-    /// Learns from all that is remembered: weighs the experts, finds groups, fits and chooses
-    /// models. Bounded by a few periods an entity and the number of examples.
-    pub fn train_on_memory(&mut self, now: Minutes) {
-        const REPLAYED: usize = 4;
-        let usable = self.usable();
-        for at in 0..self.entities.len() {
-            let span = f64::from(self.entities[at].span);
-            let kept = self.entities[at].history.len();
-            for back in (1..=REPLAYED.min(kept.saturating_sub(1))).rev() {
-                let (before, seen) = self.entities[at].history.split(back);
-                let estimates = self.estimates_of(&before, seen.day.weekday, span);
-                let likelihoods = estimates.likelihoods(f64::from(seen.after), f64::from(seen.by));
-                let known = &mut self.entities[at];
-                known.weights.learn(&likelihoods, &self.weights, usable);
-                self.weights.follow(&known.weights, 0.002);
-            }
-        }
-        if self.ingredients.peers {
-            self.find_groups();
-        }
-        if self.ingredients.models
-            && let Some(trained) = self.training_now(now).run()
-        {
-            self.adopt(trained);
-        }
-    }
-
-    /// Keeps what was learned; `names` are the entities by number.
-    pub fn save(&self, names: &[String]) -> Vec<u8> {
-        let entities = names
-            .iter()
-            .zip(&self.entities)
-            .filter(|(_, entity)| !entity.history.is_empty())
-            .map(|(name, entity)| (name.clone(), entity.clone()))
-            .collect();
-        let saved = Saved {
-            entities,
-            pooled: self.pooled.clone(),
-            weights: self.weights,
-            group_sizes: self.group_sizes.clone(),
-            group_next: self.group_next,
-            periods: self.periods,
-            latest_period: self.latest_period,
-            trained: self.trained.clone(),
-        };
-        postcard::to_stdvec(&saved).unwrap_or_default()
-    }
-
-    /// Takes up what was saved; entities that `names` no longer has are forgotten. `false`: it was
-    /// not readable, and nothing was taken up.
-    pub fn restore(&mut self, saved: &[u8], names: &[String]) -> bool {
-        let Ok(saved) = postcard::from_bytes::<Saved>(saved) else { return false };
-        let known: BTreeMap<String, Entity> = saved.entities.into_iter().collect();
-        self.entities =
-            names.iter().map(|name| known.get(name).cloned().unwrap_or_default()).collect();
-        self.pooled = saved.pooled;
-        self.weights = saved.weights;
-        self.group_sizes = saved.group_sizes;
-        self.group_next = saved.group_next;
-        self.periods = saved.periods;
-        self.latest_period = saved.latest_period;
-        self.trained = saved.trained;
-        true
-    }
-
-    /// What is believed of an open cell now.
-    fn outlook(&self, open: &Open, now: Minutes) -> Outlook {
-        let opening = &open.opening;
-        let known = &self.entities[opening.entity as usize];
-        let distribution = &open.distribution;
-        let count = distribution.len();
-        let delay_price = self.prices.delay_per_minute;
-        let mut outlook = Outlook {
-            ends: distribution.ends().collect(),
-            masses: vec![0.0; count],
-            delay_prices: vec![delay_price; count],
-            there_now: 0.0,
-            never: 0.0,
-            nothing_until: open.looked_at - opening.opens_at,
-            reason: Reason::Usual,
-            wait_until: None,
-        };
-        let own = open.looked_at - opening.opens_at;
-        if !self.ingredients.peers {
-            let usual = [1.0; PARTS];
-            outlook.add(distribution, &usual, own, 1.0);
-            return outlook;
-        }
-        let today = &self.today[&opening.period];
-        let tilt = known.strength.tilt(&Self::lateness_without(today, open));
-        let group = &today.groups[&open.group];
-        if group.unchecked_upload(open.looked_at).is_some() {
-            if group.under_way > 1 + 2 * group.came {
-                outlook.wait_until = Some(now + TURN);
-                return outlook;
-            }
-            let with_upload = group.came_with_upload(known.tie);
-            outlook.there_now = with_upload;
-            outlook.add(distribution, &tilt, own, 1.0 - with_upload);
-            outlook.reason = Reason::Upload { came: group.came, missing: group.missing };
-            return outlook;
-        }
-        let tie = known.tie.probability();
-        if tie > SPEAKS_FOR_GROUP && group.wait_until.is_some_and(|until| until > now) {
-            outlook.wait_until = group.wait_until;
-            return outlook;
-        }
-        let without = group.without.map_or(own, |at| at.min(now) - opening.opens_at).max(own);
-        outlook.add(distribution, &tilt, own, 1.0 - tie);
-        let apart = outlook.masses.clone();
-        outlook.add(distribution, &tilt, without, tie);
-        outlook.nothing_until = without;
-        if group.scout == Some(opening.entity) {
-            let others = group.open.len().saturating_sub(1) as f64;
-            let all = outlook.masses.iter().zip(&apart).zip(&mut outlook.delay_prices);
-            for ((mass, apart), price) in all.filter(|((mass, _), _)| **mass > 0.0) {
-                *price *= 1.0 + others * tie * (mass - apart) / mass;
-            }
-            if others > 0.0 {
-                outlook.reason = Reason::Scout { waiting: others as u32 };
-                outlook.refine((1.0 + others).sqrt() / 2.0);
-            }
-        }
-        outlook
-    }
-
-    fn lateness_without(today: &Today, open: &Open) -> Belief {
-        today.day.without(&open.evidence)
     }
 
     /// The probability of an answer for an entity that comes apart from its group.
@@ -792,94 +598,5 @@ impl Planner {
         {
             self.today.remove(&key.0);
         }
-    }
-
-    fn find_groups(&mut self) {
-        let histories: Vec<&History> = self.entities.iter().map(|entity| &entity.history).collect();
-        let found = companions::find(&histories);
-        let base = self.group_next;
-        self.group_sizes.clear();
-        for (number, size) in found.sizes.iter().enumerate() {
-            self.group_sizes.insert(base + number as u32, *size);
-        }
-        for (entity, group) in self.entities.iter_mut().zip(found.group_of) {
-            entity.group = base + group;
-        }
-        self.group_next = base.wrapping_add(found.sizes.len() as u32);
-    }
-}
-
-/// What is believed of a cell.
-struct Outlook {
-    /// Ends of the distribution's spans, or of finer ones if the group pays for them.
-    ends: Vec<f64>,
-    masses: Vec<f64>,
-    delay_prices: Vec<f64>,
-    there_now: f64,
-    never: f64,
-    /// Minutes after opening.
-    nothing_until: Minutes,
-    reason: Reason,
-    wait_until: Option<Minutes>,
-}
-
-impl Outlook {
-    /// Cuts spans into up to so many parts, none shorter than [`PART_MIN`].
-    fn refine(&mut self, parts: f64) {
-        let parts = parts.min(PARTS_MAX);
-        let (mut finer, mut masses, mut prices) = (Vec::new(), Vec::new(), Vec::new());
-        let mut begin = 0.0;
-        for (at, end) in self.ends.iter().enumerate() {
-            // The mass of a span lies after the last look without data.
-            let from = self.nothing_until.clamp(begin, *end);
-            if from > begin {
-                finer.push(from);
-                masses.push(0.0);
-                prices.push(self.delay_prices[at]);
-            }
-            let parts = parts.min((end - from) / PART_MIN).max(1.0) as usize;
-            for part in (1..=parts).filter(|_| *end > from) {
-                finer.push(from + (end - from) * part as f64 / parts as f64);
-                masses.push(self.masses[at] / parts as f64);
-                prices.push(self.delay_prices[at]);
-            }
-            begin = *end;
-        }
-        (self.ends, self.masses, self.delay_prices) = (finer, masses, prices);
-    }
-
-    /// Adds a distribution, tilted, given that nothing was there at `looked_at` (minutes after
-    /// opening).
-    fn add(
-        &mut self,
-        distribution: &Distribution,
-        tilt: &[f64; PARTS],
-        looked_at: Minutes,
-        weight: f64,
-    ) {
-        if weight <= 0.0 {
-            return;
-        }
-        let part = |place: f64| ((place * PARTS as f64) as usize).min(PARTS - 1);
-        let mut place = 0.0;
-        let mut begin = 0.0;
-        let mut left = Vec::with_capacity(distribution.len());
-        let mut sum = 0.0;
-        for (end, mass) in distribution.ends().zip(distribution.masses()) {
-            let ahead = ((end - looked_at) / (end - begin).max(1e-9)).clamp(0.0, 1.0);
-            let tilted = mass * ahead * tilt[part(place + mass / 2.0)];
-            left.push(tilted);
-            sum += tilted;
-            place += mass;
-            begin = end;
-        }
-        let from = part(place);
-        let tilt_of_never = tilt[from..].iter().sum::<f64>() / (PARTS - from) as f64;
-        let never = distribution.never() * tilt_of_never;
-        let scale = weight / (sum + never).max(1e-12);
-        for (to, mass) in self.masses.iter_mut().zip(left) {
-            *to += mass * scale;
-        }
-        self.never += never * scale;
     }
 }

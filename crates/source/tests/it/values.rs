@@ -65,6 +65,8 @@ head = { url = "https://api.example.com/head/{{ entity }}", ready = "content_len
 page = { url = "https://example.com/{{ period }}", select = "td.symbol", entity = "data-symbol", pattern = "[A-Z]+", cost = 0.05 }
 feed = { url = "https://example.com/feed", entity = "link", pattern = "s=([A-Z]+)" }
 value_of_freshness = "2.0/hour"
+learn = false
+model = "models/arrival.onnx"
 
 [extract]
 format = "json"
