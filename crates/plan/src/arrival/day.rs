@@ -56,7 +56,7 @@ static COPULA: LazyLock<Box<Copula>> = LazyLock::new(|| {
     copula
 });
 
-/// How strongly an entity follows the day: a belief over [`STRENGTHS`].
+/// How strongly an entity follows the day: a belief over some correlations.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Strength([f32; STRENGTHS.len()]);
 
