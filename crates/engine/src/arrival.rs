@@ -21,6 +21,8 @@ pub(crate) use planning::{Plan, Situation};
 
 /// How much the newest length counts in the usual one.
 const USUAL_WEIGHT: f64 = 0.2;
+/// So much of what is learned is written to the state, on average.
+const WRITTEN_BYTES_A_SECOND: usize = 100_000;
 /// Entities whose usual length is kept.
 const USUAL_ENTITIES_MAX: usize = 100_000;
 
@@ -46,6 +48,8 @@ pub(crate) struct Arrival {
     arrived: u64,
     day: Option<Date>,
     changed: bool,
+    /// When it was written last, and how long that was.
+    written: Option<(Timestamp, usize)>,
 }
 
 /// Why a cell's next look is the paid one.
@@ -157,6 +161,7 @@ impl Arrival {
             arrived: kept.arrived,
             day: kept.day,
             changed: false,
+            written: None,
         };
         arrival.offer(compiled);
         arrival
@@ -438,6 +443,14 @@ impl Arrival {
         }
     }
 
+    /// Whether the last row is so old that another one costs no more than [`WRITTEN_BYTES_A_SECOND`].
+    pub(crate) fn is_worth_writing(&self, now: Timestamp) -> bool {
+        self.written.is_none_or(|(at, bytes)| {
+            let pause = (bytes / WRITTEN_BYTES_A_SECOND) as i64;
+            now.duration_since(at).as_secs().unsigned_abs() >= pause.unsigned_abs()
+        })
+    }
+
     /// The row for the state, if anything was learned since the last.
     pub(crate) fn take_row(
         &mut self,
@@ -469,7 +482,9 @@ impl Arrival {
             day: self.day,
             schedule: self.schedule.save(),
         };
-        Some(ScheduleRow { source: source.clone(), saved: kept.write()?, updated_at: now })
+        let saved = kept.write()?;
+        self.written = Some((now, saved.len()));
+        Some(ScheduleRow { source: source.clone(), saved, updated_at: now })
     }
 }
 

@@ -102,7 +102,7 @@ impl Engine {
         }
         self.scopes_kept_at = Instant::now();
         self.write_scopes().await?;
-        self.write_schedules().await?;
+        self.write_schedules(false).await?;
         self.hold_shares().await
     }
 
@@ -116,14 +116,18 @@ impl Engine {
         Ok(())
     }
 
-    /// Writes what was learned of arrivals.
-    async fn write_schedules(&mut self) -> Result<(), EngineError> {
+    /// Writes what was learned of arrivals; what is long is written less often, but for the last time.
+    async fn write_schedules(&mut self, is_last: bool) -> Result<(), EngineError> {
         let now = self.ports.clock.now().wall;
         let settled_through = self.settled_through;
         let rows: Vec<_> = self
             .sources
             .iter_mut()
-            .filter_map(|(id, source)| source.arrival.as_mut()?.take_row(id, now, settled_through))
+            .filter_map(|(id, source)| {
+                let arrival = source.arrival.as_mut()?;
+                let is_due = is_last || arrival.is_worth_writing(now);
+                is_due.then(|| arrival.take_row(id, now, settled_through))?
+            })
             .collect();
         if !rows.is_empty() {
             self.ports.state.put_schedules(&rows).await?;
@@ -133,7 +137,7 @@ impl Engine {
 
     pub(crate) async fn close_scopes(&mut self) -> Result<(), EngineError> {
         self.write_scopes().await?;
-        self.write_schedules().await?;
+        self.write_schedules(true).await?;
         Ok(self.ports.state.drop_shares(&self.holder).await?)
     }
 }

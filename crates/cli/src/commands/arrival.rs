@@ -164,7 +164,7 @@ fn ordinal(entity: u32, period: u32) -> CellOrdinal {
 }
 
 fn later(at: Timestamp, minutes: f64) -> Timestamp {
-    let span = SignedDuration::try_from_secs_f64(minutes * 60.0).unwrap_or(SignedDuration::MAX);
+    let span = SignedDuration::from_secs((minutes * 60.0).round() as i64);
     at.checked_add(span).unwrap_or(Timestamp::MAX)
 }
 

@@ -7,15 +7,20 @@ use super::{
     network::Network,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// From how many finished cells is learned.
 pub const EXAMPLES_MAX: usize = 1_536;
 /// Fewer are not enough to fit anything.
 const EXAMPLES_MIN: usize = 200;
+/// Fewer periods held back are no ground to choose by.
+const PERIODS_MIN: usize = 6;
 /// The last share of them is held back.
 const HELD_BACK: f64 = 0.25;
-/// A fitted model must be better by so much (nats an observation) to take over.
+/// A fitted model must be better by so much (nats an observation) to take over, and by so many
+/// standard errors over periods: a day's cells are no independent witnesses.
 const MARGIN: f64 = 0.02;
+const ERRORS: f64 = 2.0;
 
 /// A model that can be kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,8 +80,7 @@ pub fn train(examples: &[Example], version: u32, at: Minutes) -> Option<Trained>
         .collect();
     let mut best = 0;
     for at in 1..candidates.len() {
-        let needed = scores[best].1 + if best == 0 { MARGIN } else { 0.0 };
-        if scores[at].1 > needed {
+        if scores[at].1 > scores[best].1 && is_better(candidates[at].model(), held_back) {
             best = at;
         }
     }
@@ -87,6 +91,23 @@ pub fn train(examples: &[Example], version: u32, at: Minutes) -> Option<Trained>
         scores,
         at,
     })
+}
+
+/// Whether a model is surely better than the experts' mixture, by what differs from period to period.
+fn is_better(model: &dyn Model, held_back: &[Example]) -> bool {
+    let mut periods: BTreeMap<i32, (f64, f64)> = BTreeMap::new();
+    for example in held_back {
+        let gain = |model: &dyn Model| example.gradient(&model.hazards(&example.features)).0;
+        let (sum, count) = periods.entry(example.period).or_default();
+        *sum += gain(model) - gain(&Empirical);
+        *count += 1.0;
+    }
+    let gains: Vec<f64> = periods.values().map(|(sum, count)| sum / count).collect();
+    let count = gains.len() as f64;
+    let mean = gains.iter().sum::<f64>() / count;
+    let variance = gains.iter().map(|gain| (gain - mean) * (gain - mean)).sum::<f64>()
+        / (count - 1.0).max(1.0);
+    gains.len() >= PERIODS_MIN && mean > MARGIN.max(ERRORS * (variance / count).sqrt())
 }
 
 /// The hazards of a cell by whichever model is in use; `None`: by the experts' mixture.

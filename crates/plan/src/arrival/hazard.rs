@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 /// A finished cell: what was known at its opening, and what was seen.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Example {
+    /// Of which period; rises with time.
+    pub period: i32,
     /// One row a span.
     pub features: Features,
     /// Ends of the spans, minutes after opening.

@@ -326,7 +326,7 @@ impl Planner {
         let open = self.open.get(&(period, entity))?;
         let outlook = self.outlook(open, now);
         if let Some(until) = outlook.wait_until {
-            let at = until.clamp(now + TURN, deadline);
+            let at = until.max(now + TURN).min(deadline);
             return Some(Planned { at, probability: 0.0, reason: Reason::Waits });
         }
         let opens_at = open.opening.opens_at;
@@ -342,7 +342,7 @@ impl Planner {
             may_look_now: now > open.looked_at,
             look_price: self.prices.look,
         });
-        let at = (opens_at + look.at).clamp(now, deadline);
+        let at = (opens_at + look.at).max(now).min(deadline);
         let reason = if at >= deadline - 1e-6 { Reason::Last } else { outlook.reason };
         Some(Planned { at, probability: look.probability.clamp(0.0, 1.0), reason })
     }

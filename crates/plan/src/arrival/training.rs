@@ -34,7 +34,7 @@ impl Training {
     fn examples(&self) -> Vec<Example> {
         let usable = |entity: &Entity| entity.history.len().saturating_sub(LOOKED_BACK_AT);
         let longest = self.entities.iter().map(usable).max().unwrap_or(0);
-        let mut examples: Vec<(i32, Example)> = Vec::new();
+        let mut examples: Vec<Example> = Vec::new();
         // As few periods back as there are entities enough to fill the examples.
         for back in 1..=longest {
             let left = EXAMPLES_MAX - examples.len();
@@ -46,11 +46,11 @@ impl Training {
                 examples.push(self.example(entity, back));
             }
         }
-        examples.sort_by_key(|(period, _)| *period);
-        examples.into_iter().map(|(_, example)| example).collect()
+        examples.sort_by_key(|example| example.period);
+        examples
     }
 
-    fn example(&self, entity: &Entity, back: usize) -> (i32, Example) {
+    fn example(&self, entity: &Entity, back: usize) -> Example {
         let (before, seen) = entity.history.split(back);
         let span = f64::from(entity.span);
         let estimates = Estimates::new(&Question {
@@ -62,12 +62,12 @@ impl Training {
         });
         let (masses, never) = estimates.mixed(&entity.weights);
         let base = Distribution::compress(&masses, never, estimates.step, span);
-        let example = Example {
+        Example {
+            period: seen.period,
             features: Features::new(&base, &estimates, &before, seen.day, seen.period),
             ends: base.ends().collect(),
             after: f64::from(seen.after),
             by: f64::from(seen.by),
-        };
-        (seen.period, example)
+        }
     }
 }

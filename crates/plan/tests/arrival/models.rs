@@ -25,7 +25,13 @@ fn example(at: i32) -> Example {
     }
     let came = if is_late { 8.0 } else { 2.0 } + chance(0, at, 21) * 2.0;
     let ends = (1..=SPANS).map(|at| at as f64 * 60.0).collect();
-    Example { features: Features(rows), ends, after: came.floor() * 60.0, by: came.ceil() * 60.0 }
+    Example {
+        period: at,
+        features: Features(rows),
+        ends,
+        after: came.floor() * 60.0,
+        by: came.ceil() * 60.0,
+    }
 }
 
 proptest! {

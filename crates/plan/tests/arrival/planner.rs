@@ -157,3 +157,18 @@ fn a_model_from_elsewhere_decides_and_one_that_fails_does_not() {
     assert!(failure.contains("NaN"), "{failure}");
     assert_eq!(planner.model_failure(), None, "told once");
 }
+
+#[test]
+fn waiting_for_anothers_look_ends_at_the_deadline() {
+    let mut planner = Planner::new(PRICES, Ingredients::default());
+    for entity in 0..3 {
+        planner.open(opening(entity, 1));
+    }
+    let deadline = 1440.0 + 2880.0;
+    for before in [0.5, 0.01, 0.002] {
+        let now = deadline - before;
+        planner.sent(1, 0, now);
+        let planned = planner.next_look(1, 1, now).unwrap();
+        assert!(planned.at >= now && planned.at <= deadline, "{planned:?}");
+    }
+}

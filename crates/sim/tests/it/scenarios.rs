@@ -40,6 +40,7 @@ scenarios! {
     corrections_and_withdrawals_are_found_by_revisits: "revisit-corrections", 1..=2;
     no_day_costs_more_than_its_budget: "budget", 1..=2;
     a_head_says_when_to_pay: "cheap-looks", 1..=2;
+    arrivals_are_learned_by_looks_and_few_of_them: "learned-arrivals", 1..=2;
     heads_that_lie_lose_nothing: "lying-heads", 1..=2;
     a_page_speaks_for_all_entities: "ready-page", 1..=2;
     no_period_and_no_month_costs_more_than_its_budget: "look-budgets", 1..=2;

@@ -95,7 +95,7 @@ impl Outlook {
         let mut begin = 0.0;
         for (at, end) in self.ends.iter().enumerate() {
             // The mass of a span lies after the last look without data.
-            let from = self.nothing_until.clamp(begin, *end);
+            let from = self.nothing_until.max(begin).min(*end);
             if from > begin {
                 finer.push(from);
                 masses.push(0.0);
