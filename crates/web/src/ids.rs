@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use std::{
+    collections::BTreeMap,
     fmt::{self, Debug},
     sync::Arc,
 };
@@ -93,8 +94,12 @@ struct Asked {
     as_text: bool,
 }
 
-pub(crate) async fn answer(query: &str, ids: Arc<dyn IdSource>) -> Response<Full<Bytes>> {
-    let asked = match read(query) {
+pub(crate) async fn answer(
+    query: &str,
+    body: &[u8],
+    ids: Arc<dyn IdSource>,
+) -> Response<Full<Bytes>> {
+    let asked = match read(query, body) {
         Ok(asked) => asked,
         Err(why) => return refused(StatusCode::BAD_REQUEST, &why),
     };
@@ -110,11 +115,28 @@ pub(crate) async fn answer(query: &str, ids: Arc<dyn IdSource>) -> Response<Full
     }
 }
 
-fn read(query: &str) -> Result<Asked, String> {
+/// What the query asks for and, over it, the body: a JSON object or a form.
+fn read(query: &str, body: &[u8]) -> Result<Asked, String> {
+    let body = std::str::from_utf8(body).map_err(|_| "the body is not UTF-8".to_owned())?.trim();
+    let pairs = |text: &str| -> Vec<(String, String)> {
+        let pairs = text.split('&').filter(|pair| !pair.is_empty());
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        pairs.map(|pair| owned(pair.split_once('=').unwrap_or((pair, "")))).collect()
+    };
+    let mut wishes = pairs(query);
+    if body.starts_with('{') {
+        let object: BTreeMap<String, serde_json::Value> = serde_json::from_str(body)
+            .map_err(|error| format!("the body is no JSON object: {error}"))?;
+        wishes.extend(object.into_iter().map(|(name, value)| match value {
+            serde_json::Value::String(text) => (name, text),
+            other => (name, other.to_string()),
+        }));
+    } else {
+        wishes.extend(pairs(body));
+    }
     let mut asked = Asked { kind: IdKind::Int, count: 1, as_text: false };
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        match name {
+    for (name, value) in &wishes {
+        match name.as_str() {
             "kind" => {
                 asked.kind = IdKind::of(value)
                     .ok_or_else(|| format!("`kind` is `int`, `block` or `uuid`, not `{value}`"))?;
@@ -142,11 +164,21 @@ mod tests {
     #[test]
     fn a_request_says_kind_count_and_format() {
         let defaults = Asked { kind: IdKind::Int, count: 1, as_text: false };
-        assert_eq!(read(""), Ok(defaults));
+        assert_eq!(read("", b""), Ok(defaults));
         assert_eq!(
-            read("kind=uuid&count=100000&format=text"),
+            read("kind=uuid&count=100000&format=text", b""),
             Ok(Asked { kind: IdKind::Uuid, count: 100_000, as_text: true })
         );
+    }
+
+    #[test]
+    fn a_body_says_it_too() {
+        let asked = Asked { kind: IdKind::Block, count: 5, as_text: false };
+        assert_eq!(read("", br#" {"kind": "block", "count": 5} "#).unwrap(), asked);
+        assert_eq!(read("count=9", b"count=5&kind=block").unwrap(), asked);
+        for wrong in [&b"{\"count\": 5"[..], b"{\"count\": -1}", b"[5]", b"\xff", b"hello"] {
+            assert!(read("", wrong).is_err(), "{}", String::from_utf8_lossy(wrong));
+        }
     }
 
     #[test]
@@ -160,8 +192,10 @@ mod tests {
             ("format=xml", "`xml`"),
             ("n=5", "`n`"),
         ] {
-            let why = read(query).unwrap_err();
-            assert!(why.contains(named), "{why}");
+            for (query, body) in [(query, ""), ("", query)] {
+                let why = read(query, body.as_bytes()).unwrap_err();
+                assert!(why.contains(named), "{why}");
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | asked | answered |
 //! | --- | --- |
-//! | `POST /v1/ids?kind=int&count=1000` | `{"kind":"int","ids":[...]}`; `kind`: `int`, `block`, `uuid` |
+//! | `POST /v1/ids?kind=int&count=1000`, or these in a JSON object or a form as the body | `{"kind":"int","ids":[...]}`; `kind`: `int`, `block`, `uuid` |
 //! | the same with `&format=text` | one id a line |
 //! | `GET /v1/health` | `{"status":"ok"}` |
 //!
@@ -15,7 +15,7 @@ pub use ids::{IdKind, IdSource, Ids, Refusal};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc, time::Duration};
@@ -89,14 +89,18 @@ async fn answer(
     request: Request<Incoming>,
     ids: Arc<dyn IdSource>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    let (method, path) = (request.method(), request.uri().path());
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     if request.headers().contains_key(header::ORIGIN) {
         return Ok(refused(StatusCode::FORBIDDEN, "not for web pages"));
     }
-    let answer = match (method, path) {
+    let answer = match (&method, &*path) {
         (&Method::GET, "/v1/health") => text(StatusCode::OK, JSON, "{\"status\":\"ok\"}".into()),
         (&Method::POST, "/v1/ids") => {
-            ids::answer(request.uri().query().unwrap_or_default(), ids).await
+            let query = request.uri().query().unwrap_or_default().to_owned();
+            match Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await {
+                Ok(body) => ids::answer(&query, &body.to_bytes(), ids).await,
+                Err(_) => refused(StatusCode::BAD_REQUEST, "the body is too long, or broke off"),
+            }
         }
         (_, "/v1/health") => allowed("GET"),
         (_, "/v1/ids") => allowed("POST"),
@@ -105,6 +109,8 @@ async fn answer(
     Ok(answer)
 }
 
+/// What is asked for is short.
+const BODY_BYTES_MAX: usize = 4096;
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
