@@ -306,6 +306,11 @@ impl Engine {
             let Some(source) = self.sources.get_mut(&id) else { continue };
             source.extend(now.wall);
             source.tick(now.wall);
+            let complaint =
+                source.arrival.as_mut().and_then(|arrival| arrival.schedule.complaint());
+            if let Some(complaint) = complaint {
+                tracing::warn!(source = %id, "{complaint}");
+            }
             let training =
                 source.arrival.as_mut().and_then(|arrival| arrival.schedule.training(now.wall));
             if let Some(training) = training {

@@ -96,6 +96,11 @@ pub trait Schedule: Debug + Send {
     /// What a training gave.
     fn trained(&mut self, _trained: Trained) {}
 
+    /// What went wrong and did no harm, such as a model that gave no numbers; told once.
+    fn complaint(&mut self) -> Option<String> {
+        None
+    }
+
     /// What is to be kept in the state under the source's name. It must not speak of ordinals:
     /// whoever reads it may have another grid.
     fn save(&self) -> Vec<u8>;

@@ -16,12 +16,12 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use model::{Grid, LookKind, grid::CellOrdinal};
 use plan::{
     LearnedSchedule, Offer, PlannedLook, Schedule,
-    arrival::{Distribution, planner::Lateness},
+    arrival::{Distribution, choice::Kept, features::NAMES, planner::Lateness},
 };
 use serde::Serialize;
 use source::Source;
 use state::{LookRow, ScheduleRow};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The share of arrivals that the recommended windows hold.
 const RECOMMENDED: f64 = 0.8;
@@ -57,6 +57,8 @@ struct Model {
     trained_at: Option<Timestamp>,
     /// Nats a cell that was held back; higher is better.
     scores: Vec<(String, f64)>,
+    /// Of a logistic model: what each feature weighs.
+    weights: BTreeMap<&'static str, f64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -275,14 +277,24 @@ impl Known {
 
 fn model(schedule: &LearnedSchedule) -> Model {
     match schedule.planner().trained() {
-        None => {
-            Model { name: "empirical".to_owned(), version: 0, trained_at: None, scores: Vec::new() }
-        }
+        None => Model {
+            name: "empirical".to_owned(),
+            version: 0,
+            trained_at: None,
+            scores: Vec::new(),
+            weights: BTreeMap::new(),
+        },
         Some(trained) => Model {
             name: trained.model.model().name().to_owned(),
             version: trained.version,
             trained_at: Timestamp::from_second((trained.at * 60.0) as i64).ok(),
             scores: trained.scores.clone(),
+            weights: match &trained.model {
+                Kept::Logistic(logistic) => {
+                    NAMES.into_iter().zip(logistic.weights().iter().copied()).collect()
+                }
+                Kept::Empirical | Kept::Network(_) => BTreeMap::new(),
+            },
         },
     }
 }

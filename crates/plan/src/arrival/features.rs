@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// How many numbers describe a span.
 pub const FEATURES: usize = MEMORIES + 9;
 
-/// Their names, in order, as they are exported.
+/// Their names, in order.
 pub const NAMES: [&str; FEATURES] = [
     "log_odds",
     "short_memory",

@@ -1,6 +1,6 @@
 //! What was seen of an entity's arrivals: the last periods, packed.
 
-use super::{Minutes, features::CalendarDay};
+use super::features::CalendarDay;
 use serde::{Deserialize, Serialize};
 
 /// How many periods are kept of an entity.
@@ -158,10 +158,5 @@ impl History {
     /// How many periods were ever seen.
     pub fn count(&self) -> u32 {
         self.count
-    }
-
-    /// The middle of the latest interval, in minutes after opening.
-    pub fn last_came(&self) -> Option<Minutes> {
-        self.latest().find(Seen::came).map(|seen| f64::from(seen.after + seen.by) / 2.0)
     }
 }

@@ -268,6 +268,11 @@ impl Schedule for LearnedSchedule {
         self.planner.adopt(trained);
     }
 
+    fn complaint(&mut self) -> Option<String> {
+        let failure = self.planner.model_failure()?;
+        Some(format!("the model from elsewhere failed, the learned ones took its place: {failure}"))
+    }
+
     fn save(&self) -> Vec<u8> {
         self.planner.save(&self.names)
     }
