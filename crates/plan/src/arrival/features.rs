@@ -5,6 +5,7 @@ use super::{
     experts::{Estimates, MEMORIES},
     history::History,
 };
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 /// How many numbers describe a span.
@@ -41,6 +42,15 @@ pub struct CalendarDay {
 }
 
 impl CalendarDay {
+    /// Where a day stands.
+    pub fn of(date: Date) -> Self {
+        Self {
+            weekday: date.weekday().to_monday_zero_offset().unsigned_abs(),
+            of_month: date.day().unsigned_abs(),
+            left_in_month: (date.days_in_month() - date.day()).unsigned_abs(),
+        }
+    }
+
     /// Whether it is one of a month's first three days.
     pub fn begins_month(&self) -> bool {
         self.of_month <= 3

@@ -6,7 +6,7 @@ use crate::arrival::{
     Ingredients, Minutes, Opening, Planned, Planner, Prices, Reason, external::External,
     features::CalendarDay, planner::Lateness, training::Training,
 };
-use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use model::{CellOrdinal, Grid, LookKind, Money};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -88,7 +88,7 @@ impl LearnedSchedule {
         Opening {
             entity: cell.entity,
             period: Self::period_number(row.closes_at),
-            day: calendar_day(date),
+            day: CalendarDay::of(date),
             opens_at,
             deadline: opens_at + span.as_secs_f64() / 60.0,
             reference: (opens_at / 1440.0).floor() * 1440.0,
@@ -281,15 +281,6 @@ impl Schedule for LearnedSchedule {
 /// Minutes since 1970.
 fn minutes(at: Timestamp) -> Minutes {
     at.as_millisecond() as f64 / 60_000.0
-}
-
-/// Where a day stands in the calendar.
-fn calendar_day(date: Date) -> CalendarDay {
-    CalendarDay {
-        weekday: date.weekday().to_monday_zero_offset().unsigned_abs(),
-        of_month: date.day().unsigned_abs(),
-        left_in_month: (date.days_in_month() - date.day()).unsigned_abs(),
-    }
 }
 
 /// Why a look is planned, in a sentence.

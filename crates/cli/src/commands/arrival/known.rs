@@ -103,7 +103,7 @@ pub(crate) fn read(
             cases.push(Case {
                 entity,
                 day: number,
-                calendar: calendar_day(date),
+                calendar: CalendarDay::of(date),
                 opens,
                 deadline,
                 came: minutes.filter(|came| *came <= deadline),
@@ -122,15 +122,6 @@ pub(crate) fn read(
         notes.push("nothing ever came: all looks are in vain".to_owned());
     }
     Ok(Known { cases, entities: names.len(), notes })
-}
-
-/// Where a day stands in the calendar.
-pub(crate) fn calendar_day(date: Date) -> CalendarDay {
-    CalendarDay {
-        weekday: date.weekday().to_monday_zero_offset() as u8,
-        of_month: date.day() as u8,
-        left_in_month: (date.days_in_month() - date.day()) as u8,
-    }
 }
 
 fn days_since_1970(date: Date) -> i32 {
