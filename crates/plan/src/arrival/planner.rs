@@ -281,8 +281,10 @@ impl Planner {
             Some(Err(failed)) => (fitted(), Some(failed)),
             None => (fitted(), None),
         };
-        let distribution =
-            hazards.map_or_else(|| base.clone(), |hazards| base.with_hazards(hazards.into_iter()));
+        let distribution = match hazards {
+            Some(hazards) => base.with_hazards(hazards.into_iter()),
+            None => base,
+        };
         let group = known.group;
         self.external_failed = failed.or(self.external_failed.take());
         let open = Box::new(Open {

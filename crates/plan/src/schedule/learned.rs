@@ -127,11 +127,16 @@ impl LearnedSchedule {
         self.said_there.retain(|(period, _), _| is_open(*period));
     }
 
+    /// The price of a paid look; 0 if none is on offer.
+    fn paid_price(&self) -> f64 {
+        let paid = self.offers.iter().find(|offer| offer.kind == LookKind::Paid);
+        paid.map_or(0.0, |offer| offer.cost.as_units())
+    }
+
     /// The kind of look that costs least, and the price that its looks are planned with: what a look
     /// in vain costs.
     fn cheapest(&self, open: usize) -> (LookKind, f64) {
-        let paid = self.offers.iter().find(|offer| offer.kind == LookKind::Paid);
-        let paid = paid.map_or(0.0, |offer| offer.cost.as_units());
+        let paid = self.paid_price();
         let in_vain = |offer: &Offer| {
             let cost = offer.cost.as_units();
             match offer.kind {
@@ -148,8 +153,7 @@ impl LearnedSchedule {
 
     /// Prices in money; where a look is free, in paid looks.
     fn price(&mut self, look: f64) {
-        let paid = self.offers.iter().find(|offer| offer.kind == LookKind::Paid);
-        let paid = paid.map_or(0.0, |offer| offer.cost.as_units());
+        let paid = self.paid_price();
         let (look, paid) = if look > 0.0 { (look, paid.max(look)) } else { (1.0, 1.0) };
         let delay_per_minute = match self.value_per_hour {
             Some(value) => value.as_units() / 60.0,
