@@ -5,11 +5,14 @@
     python3 -m venv VENV && VENV/bin/pip install -r bench/ids/requirements.txt
     VENV/bin/python bench/ids/run.py --worker TARGET/release/examples/worker judge
     VENV/bin/python bench/ids/run.py --worker ... --tidewatch TARGET/release/tidewatch table
+    VENV/bin/python bench/ids/run.py --worker ... speed
 
 `judge`: processes mint ids while they are killed, stopped for longer than their lease, and have their
 clocks, and with --step-servers the database's, stepped by an hour both ways. No id may come twice.
 `table`: processes record trades by each method at each isolation level; the table of
 docs/order-ids.md. Both end with 1 if something that must not happen did.
+`speed`: one undisturbed process after the other writes ids to a file; beside it what the disk needs
+to make a page durable.
 """
 
 import argparse
@@ -161,6 +164,38 @@ def step(path):
         file.write(random.choice(["+3600", "-3600", "+0"]) + "\n")
 
 
+def speed(options, folder):
+    for store in options.stores.split(","):
+        with tempfile.TemporaryDirectory(dir=folder) as place, contextlib.ExitStack() as stack:
+            os.chmod(place, 0o755)
+            url = os.path.join(place, "ids.db")
+            if store != "sqlite":
+                url = stack.enter_context(getattr(servers, store)(place)).url
+            for method, burst in [("int", 1), ("block", 1), ("block", 8)]:
+                out = os.path.join(place, "out")
+                sync_ms = milliseconds_of_a_sync(place)
+                worker = subprocess.run(
+                    [options.worker, "mint", f"method={method}", f"store={url}", "writer=0", "lease_ms=30000",
+                     "block=10000", f"burst={burst}", "count=20000000", "batch=500", "pause_us=0", f"out={out}"],
+                    check=True, stderr=subprocess.PIPE, text=True,
+                )
+                os.remove(out)
+                print(f"{store} {method} at most {burst} at once: {worker.stderr.strip()}; a sync {sync_ms:.2f} ms", flush=True)
+    return 0
+
+
+def milliseconds_of_a_sync(folder, count=50):
+    with open(os.path.join(folder, "sync"), "wb", buffering=0) as file:
+        file.write(bytes(8192 * count))
+        os.fsync(file.fileno())
+        started = time.monotonic()
+        for number in range(count):
+            file.seek(8192 * number)
+            file.write(b"x" * 8192)
+            os.fdatasync(file.fileno())
+        return (time.monotonic() - started) * 1000 / count
+
+
 KEYED = {
     "sqlite": "(order_id {kind} PRIMARY KEY, idempotency_key text NOT NULL UNIQUE, payload text NOT NULL)",
     "postgres": "(order_id {kind} PRIMARY KEY, idempotency_key text NOT NULL UNIQUE, payload text NOT NULL)",
@@ -269,9 +304,7 @@ def table(options, folder):
                             stdin=file, check=True,
                         )
             if options.tidewatch and database != "sqlite":
-                # A program without MariaDB serves from a file: the ids are as good, by its own space.
-                store = leases if database == "postgres" else os.path.join(place, "served.db")
-                http = stack.enter_context(servers.tidewatch(place, options.tidewatch, store)).url
+                http = stack.enter_context(servers.tidewatch(place, options.tidewatch, leases)).url
             for isolation in ISOLATIONS[database]:
                 if options.isolations and isolation not in options.isolations.split(","):
                     continue
@@ -306,9 +339,6 @@ def table_one(options, folder, judge_connection, isolation, method, http, leases
     name = TABLE[method]
     judge_connection.rows(f"DELETE FROM {name}")
     run = tempfile.mkdtemp(dir=folder)
-    # Ids of a served store and of the database must not meet in one table: scripts get UUIDs or the
-    # database's own where the program cannot lease from the same place.
-    served = http and (judge_connection.name == "postgres" or method == "uuid")
     commands = {}
     for number in range(options.processes):
         arguments = [
@@ -317,7 +347,7 @@ def table_one(options, folder, judge_connection, isolation, method, http, leases
             f"lost_per_thousand={lost}", f"pause_us={pause_us}", f"out={run}/out-{number}", f"http={http}",
         ]
         python = number < options.python and judge_connection.name != "sqlite" and (
-            method in ("function", "sequence", "naive", "max") or served
+            method in ("function", "sequence", "naive", "max") or http
         )
         program = [sys.executable, os.path.join(HERE, "client.py")] if python else [options.worker]
         commands[number] = (program + arguments, dict(os.environ))
@@ -397,7 +427,7 @@ def print_table(results):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["judge", "table"])
+    parser.add_argument("what", choices=["judge", "table", "speed"])
     parser.add_argument("--worker", required=True, help="the example `worker` of crate `id`")
     parser.add_argument("--tidewatch", help="the program, for Python writers that take ids by HTTP")
     parser.add_argument("--stores", default="sqlite,postgres,mariadb")
@@ -423,7 +453,7 @@ def main():
     random.seed(options.seed)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         os.chmod(folder, 0o755)
-        sys.exit((judge if is_judge else table)(options, folder))
+        sys.exit({"judge": judge, "table": table, "speed": speed}[options.what](options, folder))
 
 
 main()

@@ -248,8 +248,8 @@ pub(crate) struct Sql {
 #[derive(Debug, Args)]
 pub(crate) struct IdOptions {
     /// Lease from here instead of .tidewatch/ids.db: a SQLite file, postgres://USER@HOST/DATABASE, or
-    /// mariadb://... (a program built with `--features mariadb`). Default: $TIDEWATCH_IDS, for
-    /// addresses with a password.
+    /// mariadb://... Default: $TIDEWATCH_IDS, then `[ids] store` of tidewatch.toml, for addresses with
+    /// a password.
     #[arg(long, value_name = "PLACE")]
     pub(crate) store: Option<String>,
     /// Whose integers must not collide share a space, or for `block` a counter.
@@ -259,7 +259,8 @@ pub(crate) struct IdOptions {
     /// take more ids a second. Fixed when a space is first used.
     #[arg(long, default_value_t = 1024)]
     pub(crate) nodes: u64,
-    /// Numbers that `block` takes from its counter at a time; as many may be a gap.
+    /// Numbers that `block` takes from its counter at a time; as many may be a gap, and up to eight times
+    /// as many of a process that uses them up in milliseconds.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     pub(crate) block: u32,
 }

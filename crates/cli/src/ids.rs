@@ -2,16 +2,17 @@
 
 use crate::{
     arguments::{Arguments, IdOptions},
-    failure::Failure,
+    failure::{Failure, USAGE},
+    output::tell,
     project,
 };
 use anyhow::{Context, anyhow};
 use id::{
-    Blocks, Flake, FlakeSettings, IdError, IdStore, Layout, PostgresStore, Space, SqliteStore,
-    StoreError, Uuids,
+    Blocks, Flake, FlakeSettings, IdError, IdStore, Layout, MariaDbStore, PostgresStore, Space,
+    SqliteStore, StoreError, Uuids,
 };
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -25,10 +26,6 @@ const STORE_VARIABLE: &str = "TIDEWATCH_IDS";
 enum Place {
     Sqlite(PathBuf),
     Postgres(String),
-    #[cfg_attr(
-        not(feature = "mariadb"),
-        expect(dead_code, reason = "named to say what the program lacks")
-    )]
     MariaDb(String),
 }
 
@@ -47,14 +44,7 @@ impl Place {
         Ok(match self {
             Self::Sqlite(path) => Box::new(SqliteStore::open(path)?),
             Self::Postgres(url) => Box::new(PostgresStore::connect(url)?),
-            #[cfg(feature = "mariadb")]
-            Self::MariaDb(url) => Box::new(id::MariaDbStore::connect(url)?),
-            #[cfg(not(feature = "mariadb"))]
-            Self::MariaDb(_) => {
-                let reason =
-                    "this program was built without MariaDB: build it with `--features mariadb`";
-                return Err(StoreError::Refused { reason: reason.to_owned() });
-            }
+            Self::MariaDb(url) => Box::new(MariaDbStore::connect(url)?),
         })
     }
 }
@@ -169,17 +159,16 @@ impl IdSource for Generators {
 fn place(arguments: &Arguments, options: &IdOptions) -> Result<Place, Failure> {
     let given = options.store.clone().or_else(|| project::environment(STORE_VARIABLE));
     if let Some(given) = given.filter(|given| !given.is_empty()) {
-        return Ok(match given.split_once("://") {
-            Some(("postgres" | "postgresql", _)) => Place::Postgres(given),
-            Some(("mysql" | "mariadb", _)) => Place::MariaDb(given),
-            Some((scheme, _)) => {
-                let known = "a path, `postgres://...` or `mariadb://...`";
-                return Err(Failure::usage(anyhow!("`--store` is {known}, not `{scheme}://...`")));
-            }
-            None => Place::Sqlite(PathBuf::from(given)),
-        });
+        return named(Path::new(""), given);
     }
     let dir = &arguments.dir;
+    let settings = source::load_settings(dir, &project::environment).map_err(|mistakes| {
+        tell(&mistakes);
+        Failure::told(USAGE)
+    })?;
+    if let Some(store) = settings.ids_store {
+        return named(dir, store.reveal().to_owned());
+    }
     if !dir.join("tidewatch.toml").exists() && !dir.join("sources").is_dir() {
         return Err(Failure::usage(anyhow!(
             "`{}` is not a project, so there is no place for leases and counters: name one by `--store`, or a project \
@@ -192,4 +181,17 @@ fn place(arguments: &Arguments, options: &IdOptions) -> Result<Place, Failure> {
         std::fs::create_dir_all(&home).with_context(|| format!("making `{}`", home.display()))?;
     }
     Ok(Place::Sqlite(home.join("ids.db")))
+}
+
+/// What a text names; paths count from `dir`.
+fn named(dir: &Path, text: String) -> Result<Place, Failure> {
+    Ok(match text.split_once("://") {
+        Some(("postgres" | "postgresql", _)) => Place::Postgres(text),
+        Some(("mysql" | "mariadb", _)) => Place::MariaDb(text),
+        Some((scheme, _)) => {
+            let known = "a path, `postgres://...` or `mariadb://...`";
+            return Err(Failure::usage(anyhow!("`--store` is {known}, not `{scheme}://...`")));
+        }
+        None => Place::Sqlite(dir.join(text)),
+    })
 }

@@ -1,7 +1,8 @@
 //! How fast ids are: one by one and filled, below and at the limit of their layout.
 //!
-//! `cargo bench -p id`. A layout with 22 bits of sequence does not limit, so that the first lines
-//! are what an id costs; the others are what the default layout lets through.
+//! `cargo bench -p id --features sqlite`. A layout with 22 bits of sequence does not limit, so that the
+//! first lines are what an id costs; the others are what the default layout lets through, and what
+//! durable commits let through of blocks.
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use id::{Blocks, Flake, FlakeSettings, Layout, MemoryStore, Space, SystemClock, Uuids};
@@ -64,5 +65,33 @@ fn limit(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// A million numbers, by blocks of 10,000 that a SQLite file on the temporary folder's disk gives.
+#[cfg(feature = "sqlite")]
+fn durable(criterion: &mut Criterion) {
+    const MILLION: u64 = 1_000_000;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut group = criterion.benchmark_group("durable");
+    group.sample_size(10).measurement_time(Duration::from_secs(8));
+    group.throughput(Throughput::Elements(MILLION));
+    for burst in [1, id::block::BURST] {
+        let store = id::SqliteStore::open(&folder.path().join("ids.db")).expect("a new file");
+        let blocks = Blocks::with_burst(store, "bench", 10_000, burst, SystemClock);
+        group.bench_function(
+            format!("block of 10,000, SQLite, at most {burst} at once"),
+            |bencher| {
+                bencher.iter(|| {
+                    for _ in 0..MILLION {
+                        black_box(blocks.next_id().expect("an id"));
+                    }
+                });
+            },
+        );
+    }
+    group.finish();
+}
+
+#[cfg(not(feature = "sqlite"))]
 criterion_group!(benches, cost, limit);
+#[cfg(feature = "sqlite")]
+criterion_group!(benches, cost, limit, durable);
 criterion_main!(benches);

@@ -90,7 +90,7 @@ impl Generator {
             }
             "block" => {
                 let size = settings.number("block") as u32;
-                let burst = settings.text("burst").parse().unwrap_or(1);
+                let burst = settings.text("burst").parse().unwrap_or(id::block::BURST);
                 let store = until_done(|| store(url));
                 Self::Block(Blocks::with_burst(store, "ids", size, burst, SystemClock))
             }

@@ -249,13 +249,16 @@ impl<C: Clock> Flake<C> {
         let wait_max_ms = u64::try_from(self.settings.wait_max.as_millis()).unwrap_or(u64::MAX);
         let mut waited = Duration::ZERO;
         loop {
-            let held = self.held.read();
-            let elapsed_ns = self.clock.elapsed_ns();
-            let now_ms = held.time_ms(elapsed_ns);
+            let mut held = self.held.read();
+            let mut elapsed_ns = self.clock.elapsed_ns();
+            let mut now_ms = held.time_ms(elapsed_ns);
             if now_ms >= held.renew_at_ms && now_ms < held.window.until_ms {
                 self.renew_early(elapsed_ns);
+                // The store may have been silent for longer than the lease had left.
+                held = self.held.read();
+                elapsed_ns = self.clock.elapsed_ns();
+                now_ms = held.time_ms(elapsed_ns);
             }
-            // What the renewal changed counts at the next round; this one was granted.
             if let Some((first, count)) = self.try_take(&held, now_ms, want) {
                 return Ok((held, first, count));
             }

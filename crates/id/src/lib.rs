@@ -9,7 +9,8 @@
 //! Nodes and blocks come from an [`IdStore`]: memory, SQLite, PostgreSQL or MariaDB, each behind a
 //! feature of its own. `lease` and `rule` say why no id repeats, whatever clocks and processes do.
 //!
-//! Stands alone: knows no other crate of the workspace, no runtime, and starts no thread.
+//! Stands alone: knows no other crate of the workspace, and starts no thread. A call of a store ends
+//! within seconds, whatever its server does; that of PostgreSQL has a runtime of its own for it.
 
 pub mod layout;
 pub mod lease;
@@ -38,9 +39,15 @@ pub mod sqlite;
 #[doc(hidden)]
 pub mod contract;
 
+#[cfg(any(feature = "postgres", feature = "mariadb"))]
+mod address;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mariadb"))]
+mod fault;
 mod grant_cell;
 #[cfg(test)]
 mod model_check;
+#[cfg(feature = "postgres")]
+mod postgres_tls;
 
 pub use block::Blocks;
 pub use clock::{Clock, SystemClock};

@@ -4,7 +4,9 @@
 //! decide something lock what they read, so they see what is committed at any isolation level.
 
 use crate::{
+    address::{self, SslMode},
     error::{BoxError, StoreError},
+    fault,
     lease::{self, Grant, NodeRow},
     store::{self, Block, IdStore, Lease, Space},
 };
@@ -12,7 +14,9 @@ use mysql::{
     Conn, IsolationLevel, Opts, OptsBuilder, Transaction, TxOpts, prelude::Queryable as _,
 };
 use std::{
+    error::Error as _,
     fmt::{self, Debug},
+    io::{self, ErrorKind},
     time::Duration,
 };
 
@@ -43,15 +47,23 @@ impl Debug for MariaDbStore {
 
 impl MariaDbStore {
     /// Connects, and makes the tables if they are not there. `url`: `mysql://user@host/database`.
-    /// Not encrypted: for loopback and networks that are.
+    ///
+    /// Connections are not encrypted, which is what an `sslmode` of `disable` and `prefer` (the
+    /// default) allow; with any other one nothing is sent at all.
     ///
     /// # Errors
     /// The address is none, or the server cannot be reached or used.
     pub fn connect(url: &str) -> Result<Self, StoreError> {
+        let (url, security) = address::split(url)?;
+        if !matches!(security.mode, SslMode::Disable | SslMode::Prefer) {
+            let reason = "connections to MariaDB cannot be encrypted here, and `sslmode` asks for it: take a tunnel \
+                          (`ssh -L`, `stunnel`) and `sslmode=disable`, or a store in PostgreSQL";
+            return Err(StoreError::Refused { reason: reason.to_owned() });
+        }
         // `mariadb://` is the server's own name for the same thing.
         let url = url
             .strip_prefix("mariadb://")
-            .map_or_else(|| url.to_owned(), |rest| format!("mysql://{rest}"));
+            .map_or_else(|| url.clone(), |rest| format!("mysql://{rest}"));
         let opts = Opts::from_url(&url).map_err(|cause| StoreError::Unavailable {
             store: "mariadb".to_owned(),
             cause: BoxError::from(cause),
@@ -115,46 +127,36 @@ impl MariaDbStore {
             };
             match run() {
                 Ok(done) => return Ok(done),
-                Err(Fault::MySql(cause)) if is_retried(&cause) && tries < TRIES => tries += 1,
+                Err(Fault::Client(cause)) if is_retried(&cause) && tries < TRIES => tries += 1,
                 Err(fault) => {
-                    if matches!(&fault, Fault::MySql(cause) if !is_of_server(cause)) {
+                    let broken = matches!(&fault, Fault::Client(cause) if !is_of_server(cause));
+                    if broken || matches!(fault, Fault::Silent(_)) {
                         self.connection = None;
-                        // The server had closed an idle connection: nothing was asked yet.
-                        if !begun && !fresh {
-                            continue;
-                        }
                     }
-                    return Err(fault.at(&self.name));
+                    // The server had closed an idle connection: nothing was asked yet.
+                    if !broken || begun || fresh {
+                        return Err(fault.at(&self.name));
+                    }
                 }
             }
         }
     }
 }
 
-enum Fault {
-    MySql(mysql::Error),
-    Store(StoreError),
-}
+type Fault = fault::Fault<mysql::Error>;
 
 impl From<mysql::Error> for Fault {
     fn from(cause: mysql::Error) -> Self {
-        Self::MySql(cause)
-    }
-}
-
-impl From<StoreError> for Fault {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl Fault {
-    fn at(self, name: &str) -> StoreError {
-        match self {
-            Self::Store(error) => error,
-            Self::MySql(cause) => {
-                StoreError::Unavailable { store: name.to_owned(), cause: BoxError::from(cause) }
+        let below = match &cause {
+            mysql::Error::IoError(below) => Some(below),
+            mysql::Error::CodecError(below) => {
+                below.source().and_then(|below| below.downcast_ref())
             }
+            _ => None,
+        };
+        match below.map(io::Error::kind) {
+            Some(ErrorKind::WouldBlock | ErrorKind::TimedOut) => Self::Silent(TIMEOUT),
+            _ => Self::Client(cause),
         }
     }
 }
@@ -225,7 +227,7 @@ impl IdStore for MariaDbStore {
                 if has_code(&cause, &OUT_OF_RANGE) {
                     Fault::Store(StoreError::CounterFull { counter: counter.to_owned() })
                 } else {
-                    Fault::MySql(cause)
+                    Fault::Client(cause)
                 }
             };
             transaction
@@ -265,7 +267,7 @@ impl IdStore for MariaDbStore {
 }
 
 fn damaged(found: &str) -> Fault {
-    Fault::Store(StoreError::Damaged { store: "mariadb".to_owned(), found: found.to_owned() })
+    Fault::Damaged(found.to_owned())
 }
 
 fn claim(

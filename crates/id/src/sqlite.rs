@@ -8,7 +8,8 @@
 
 use crate::{
     clock::{Clock, SystemClock},
-    error::{BoxError, StoreError},
+    error::StoreError,
+    fault,
     lease::{self, Grant, NodeRow},
     store::{self, Block, IdStore, Lease, Space},
 };
@@ -59,11 +60,11 @@ impl<C: Clock> SqliteStore<C> {
                 Ok(connection) => {
                     return Ok(Self { path: path.to_owned(), connection, clock });
                 }
-                Err(Fault::Sqlite(cause)) if is_busy(&cause) && tries < OPEN_TRIES => {
+                Err(Fault::Client(cause)) if is_busy(&cause) && tries < OPEN_TRIES => {
                     tries += 1;
                     clock.pause(Duration::from_millis(20));
                 }
-                Err(fault) => return Err(fault.at(path)),
+                Err(fault) => return Err(fault.at(&path.display())),
             }
         }
     }
@@ -79,40 +80,19 @@ impl<C: Clock> SqliteStore<C> {
             transaction.commit()?;
             Ok(done)
         };
-        run().map_err(|fault: Fault| fault.at(&self.path))
+        run().map_err(|fault: Fault| fault.at(&self.path.display()))
     }
 }
 
-enum Fault {
-    Sqlite(rusqlite::Error),
-    Store(StoreError),
-    Damaged(String),
-}
+type Fault = fault::Fault<rusqlite::Error>;
 
 impl From<rusqlite::Error> for Fault {
     fn from(cause: rusqlite::Error) -> Self {
-        Self::Sqlite(cause)
-    }
-}
-
-impl From<StoreError> for Fault {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl Fault {
-    fn at(self, path: &Path) -> StoreError {
-        let store = path.display().to_string();
-        match self {
-            Self::Store(error) => error,
-            Self::Damaged(found) => StoreError::Damaged { store, found },
-            Self::Sqlite(cause) => match cause.sqlite_error_code() {
-                Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
-                    StoreError::Damaged { store, found: cause.to_string() }
-                }
-                _ => StoreError::Unavailable { store, cause: BoxError::from(cause) },
-            },
+        match cause.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+                Self::Damaged(cause.to_string())
+            }
+            _ => Self::Client(cause),
         }
     }
 }

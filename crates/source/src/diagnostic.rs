@@ -2,7 +2,7 @@
 //!
 //! The first line of each has the form `sources/a.toml:3:1: error: ...`, which editors and
 //! terminals know how to jump to. Nothing read from a file reaches a terminal unescaped, and a
-//! secret that stands in a file is masked before the line is kept.
+//! secret that stands in a file, the password of an address always, is masked before the line is kept.
 
 use serde::Serialize;
 use std::{
@@ -203,6 +203,20 @@ pub(crate) struct Report {
     masked: Vec<Span>,
 }
 
+/// The passwords of addresses (`scheme://user:password@host`), wherever they stand.
+fn passwords(text: &str) -> Vec<Span> {
+    let of = |(at, _): (usize, &str)| {
+        let start = at + "://".len();
+        let rest = &text[start..];
+        let end =
+            rest.find(|c: char| c.is_whitespace() || c == '"' || c == '\'').unwrap_or(rest.len());
+        let user_end = rest[..end].rfind('@')?;
+        let colon = rest[..user_end].find(':')?;
+        Some(Span { start: start + colon + 1, end: start + user_end })
+    };
+    text.match_indices("://").filter_map(of).collect()
+}
+
 impl Report {
     pub(crate) fn new(file: &Path, text: &str) -> Self {
         Self {
@@ -215,7 +229,7 @@ impl Report {
             unshown: 0,
             unshown_errors: false,
             damaged: false,
-            masked: Vec::new(),
+            masked: passwords(text),
         }
     }
 

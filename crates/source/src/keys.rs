@@ -401,11 +401,20 @@ pub(crate) static SETTINGS: Section = Section {
         key("user_agent", Kind::Text, "How servers know us; name a way to reach you."),
         key("budget", Kind::Section(&SETTINGS_BUDGET), "What all sources together may spend."),
         key("commit", Kind::Section(&COMMIT), "How large the batches of the tables are."),
+        key("ids", Kind::Section(&IDS), "Ids for parallel writers."),
         later("alerts"),
         later("telemetry"),
         later("load"),
         later("workers"),
     ],
+};
+
+pub(crate) static IDS: Section = Section {
+    keys: &[key(
+        "store",
+        Kind::Text,
+        "Where leases and counters are kept: a SQLite file, postgres://... or mariadb://... (default: .tidewatch/ids.db).",
+    )],
 };
 
 pub(crate) static COMMIT: Section = Section {

@@ -34,7 +34,7 @@ mod load;
 pub use arrival::{ArrivalSpec, HeadSpec, PageSpec};
 pub use cells::grid;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
-pub use load::{Loaded, load, parse_definition, parse_source};
+pub use load::{Loaded, load, load_settings, parse_definition, parse_source};
 pub use schema::{json_schema, settings_json_schema};
 pub use secret::{HeaderText, Part, Secret};
 pub use settings::{CommitSetting, Settings, StateSetting};

@@ -60,8 +60,8 @@ impl Read {
 /// Never fails: what cannot be read is among the diagnostics.
 pub fn load(dir: &Path, environment: Environment<'_>) -> Loaded {
     let mut found = Vec::new();
-    let settings = load_settings(dir, &mut found);
     let surroundings = Surroundings::Project { dir, environment };
+    let settings = read_settings(dir, &surroundings, &mut found);
     let mut read: Vec<Read> = Vec::new();
     for file in source_files(dir, &mut found) {
         match files::read_toml(dir, &file) {
@@ -103,7 +103,19 @@ pub fn parse_definition(definition: &str) -> Result<Source, Diagnostics> {
     source.ok_or(Diagnostics(found))
 }
 
-fn load_settings(dir: &Path, found: &mut Vec<Diagnostic>) -> Settings {
+/// Reads `tidewatch.toml` alone: what a command needs that asks no source.
+pub fn load_settings(dir: &Path, environment: Environment<'_>) -> Result<Settings, Diagnostics> {
+    let mut found = Vec::new();
+    let settings = read_settings(dir, &Surroundings::Project { dir, environment }, &mut found);
+    let found = Diagnostics(found);
+    if found.has_errors() { Err(found) } else { Ok(settings) }
+}
+
+fn read_settings(
+    dir: &Path,
+    surroundings: &Surroundings<'_>,
+    found: &mut Vec<Diagnostic>,
+) -> Settings {
     let file = Path::new("tidewatch.toml");
     if std::fs::symlink_metadata(dir.join(file)).is_err() {
         return Settings::default_of(dir);
@@ -111,7 +123,7 @@ fn load_settings(dir: &Path, found: &mut Vec<Diagnostic>) -> Settings {
     match files::read_toml(dir, file) {
         Ok(text) => {
             let mut report = Report::new(file, &text);
-            let settings = settings::read(dir, &mut report);
+            let settings = settings::read(dir, surroundings, &mut report);
             found.extend(report.finish());
             settings
         }

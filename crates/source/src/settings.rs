@@ -1,7 +1,10 @@
 //! `tidewatch.toml`: the project's settings, all of them optional.
 
 use crate::{
+    Secret,
     diagnostic::{Report, Span},
+    load::Surroundings,
+    secret,
     tree::{self, Table},
 };
 use jiff::SignedDuration;
@@ -25,6 +28,9 @@ pub struct Settings {
     pub commit: CommitSetting,
     /// How servers know us.
     pub user_agent: String,
+    /// Where leases and counters of ids are kept, if not in a file of this folder: a path, or the
+    /// address of a database, in which a password may be.
+    pub ids_store: Option<Secret>,
 }
 
 /// Where the engine's state is kept.
@@ -64,11 +70,12 @@ impl Settings {
             budget: Budget::default(),
             commit: CommitSetting::default(),
             user_agent: concat!("tidewatch/", env!("CARGO_PKG_VERSION")).to_owned(),
+            ids_store: None,
         }
     }
 }
 
-pub(crate) fn read(dir: &Path, report: &mut Report) -> Settings {
+pub(crate) fn read(dir: &Path, surroundings: &Surroundings<'_>, report: &mut Report) -> Settings {
     let table = tree::read(&crate::keys::SETTINGS, report);
     let mut settings = Settings::default_of(dir);
     if let Some((text, span)) = table.text("project") {
@@ -103,8 +110,32 @@ pub(crate) fn read(dir: &Path, report: &mut Report) -> Settings {
             every: commit.duration("every").unwrap_or(default.every),
         };
     }
+    if let Some((text, span)) = table.table("ids").and_then(|ids| ids.text("store")) {
+        settings.ids_store = ids_store(text, span, surroundings, report);
+    }
     check_apart(&settings, &table, report);
     settings
+}
+
+fn ids_store(
+    text: &str,
+    span: Span,
+    surroundings: &Surroundings<'_>,
+    report: &mut Report,
+) -> Option<Secret> {
+    let place = secret::read(text, span, surroundings, report)?.resolve();
+    let problem = match place.reveal().split_once("://") {
+        Some(("postgres" | "postgresql" | "mysql" | "mariadb", _)) => return Some(place),
+        None if !place.reveal().is_empty() => return Some(place),
+        None => "`store` is empty".to_owned(),
+        Some((scheme, _)) => format!("`store` cannot be `{scheme}://...`"),
+    };
+    report.error_help(
+        span,
+        problem,
+        "write a path, `postgres://...` or `mariadb://...`, or leave it out",
+    );
+    None
 }
 
 /// A table of budgets. What the file's keys do not allow is not in it.

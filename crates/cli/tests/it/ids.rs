@@ -92,6 +92,38 @@ fn what_cannot_be_done_is_said_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn the_store_is_that_of_the_command_then_of_the_environment_then_of_the_project() {
+    let project = Project::empty();
+    let write = |text: &str| std::fs::write(project.dir().join("tidewatch.toml"), text).unwrap();
+    let made = |name: &str| project.dir().join(name).exists();
+    write("[ids]\nstore = \"${STORE_OF_IDS}\"\n");
+    let run = |arguments: &[&str], by_environment: &str| {
+        let mut command = project.command(arguments);
+        command.env("STORE_OF_IDS", "by-project.db").env("TIDEWATCH_IDS", by_environment);
+        assert!(command.stdout(Stdio::null()).status().unwrap().success());
+    };
+    let (place, other) = (project.dir().join("by-command.db"), project.dir().join("by-env.db"));
+    run(&["id", "--store", place.to_str().unwrap()], other.to_str().unwrap());
+    assert!(made("by-command.db") && !made("by-env.db") && !made("by-project.db"));
+    run(&["id"], other.to_str().unwrap());
+    assert!(made("by-env.db") && !made("by-project.db"));
+    run(&["id"], "");
+    assert!(made("by-project.db") && !made(".tidewatch/ids.db"));
+    write("[ids]\nstore = \"mariadb://me:secret@127.0.0.1:1/x\"\n");
+    let ran = project.run(&["id"]);
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("127.0.0.1:1/x") && !ran.stderr.contains("secret"),
+        "{}",
+        ran.stderr
+    );
+    write("[ids]\nstoer = \"mariadb://me:secret@127.0.0.1:1/x\"\n");
+    let ran = project.run(&["id"]);
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+    assert!(ran.stderr.contains("`store`") && !ran.stderr.contains("secret"), "{}", ran.stderr);
+}
+
+#[test]
 fn a_dry_run_takes_nothing() {
     let project = Project::empty();
     project.ok(&["id", "--dry-run"]);

@@ -7,7 +7,11 @@ mod generators;
 mod mariadb;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "postgres")]
+mod postgres_tls;
 #[cfg(any(feature = "postgres", feature = "mariadb"))]
 mod servers;
+#[cfg(any(feature = "postgres", feature = "mariadb"))]
+mod silence;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mariadb"))]
 mod trades;

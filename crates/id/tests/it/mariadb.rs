@@ -86,6 +86,18 @@ fn the_shipped_function_and_leased_nodes_never_meet() {
 }
 
 #[test]
+fn where_encryption_is_asked_for_nothing_is_sent() {
+    for mode in ["require", "verify-ca", "verify-full"] {
+        // Nobody listens: an attempt to connect would be another error.
+        let url = format!("mysql://u:secret@127.0.0.1:1/d?sslmode={mode}");
+        let error = MariaDbStore::connect(&url).unwrap_err();
+        assert!(!error.is_transient() && error.to_string().contains("sslmode"), "{error}");
+    }
+    let Some(server) = servers::mariadb() else { return };
+    MariaDbStore::connect(&format!("{}?sslmode=prefer", server.url)).unwrap();
+}
+
+#[test]
 fn a_server_that_goes_away_stops_the_ids_when_the_lease_is_over() {
     let Some(server) = servers::start_mariadb() else { return };
     let mut store = MariaDbStore::connect(&server.url).unwrap();

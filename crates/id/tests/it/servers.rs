@@ -17,6 +17,7 @@ pub(crate) struct Server {
     shell: Mutex<Child>,
     /// What to connect to.
     pub(crate) url: String,
+    pid: String,
 }
 
 impl Server {
@@ -25,6 +26,23 @@ impl Server {
         let mut shell = self.shell.lock().unwrap();
         drop(shell.stdin.take());
         shell.wait().unwrap();
+    }
+
+    /// Stops the server as it is (SIGSTOP): connections stay, and nobody answers.
+    pub(crate) fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets a stopped server go on.
+    pub(crate) fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = &self.pid;
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        let pids = [pid.as_str()].into_iter().chain(children.split_whitespace());
+        assert!(Command::new("kill").arg(signal).args(pids).status().unwrap().success());
     }
 }
 
@@ -45,6 +63,24 @@ pub(crate) fn mariadb() -> Option<&'static Server> {
 /// A PostgreSQL of the caller's own.
 #[cfg(feature = "postgres")]
 pub(crate) fn start_postgres() -> Option<Server> {
+    start_postgres_with("options=")
+}
+
+/// A PostgreSQL of the caller's own that can encrypt, by a certificate and its key as PEM.
+#[cfg(feature = "postgres")]
+pub(crate) fn start_postgres_with_tls(certificate: &str, key: &str) -> Option<Server> {
+    start_postgres_with(&format!(
+        "
+        umask 077
+        echo '{certificate}' >\"$folder/cert.pem\"
+        echo '{key}' >\"$folder/key.pem\"
+        options=\"-c ssl=on -c ssl_cert_file=$folder/cert.pem -c ssl_key_file=$folder/key.pem\"
+        "
+    ))
+}
+
+#[cfg(feature = "postgres")]
+fn start_postgres_with(prepare: &str) -> Option<Server> {
     let Some(bin) = folder_with("initdb", "/usr/lib/postgresql") else {
         skipped("PostgreSQL (Debian: postgresql)");
         return None;
@@ -53,16 +89,20 @@ pub(crate) fn start_postgres() -> Option<Server> {
         # PostgreSQL refuses to be root.
         if [ "$(id -u)" = 0 ]; then
             as_user="setpriv --reuid=nobody --regid=nogroup --clear-groups"
-            chown nobody:nogroup "$folder"
+            chown -R nobody:nogroup "$folder"
         fi
         cd "$folder"
         $as_user "$bin/initdb" -D "$folder/data" -U postgres -A trust --no-sync -E UTF8 --locale=C >&2
         $as_user "$bin/postgres" -D "$folder/data" -p "$port" -k "$folder" -c listen_addresses=127.0.0.1 \
-            -c max_connections=200 >>"$folder/log" 2>&1 &
+            -c max_connections=200 $options >>"$folder/log" 2>&1 &
         server=$!
         ready() { "$bin/pg_isready" -q -h 127.0.0.1 -p "$port"; }
     "#;
-    Some(start(script, &bin, "postgres://postgres@127.0.0.1:PORT/postgres"))
+    Some(start(
+        &format!("{prepare}\n{script}"),
+        &bin,
+        "postgres://postgres@127.0.0.1:PORT/postgres",
+    ))
 }
 
 /// A MariaDB of the caller's own.
@@ -95,7 +135,7 @@ fn start(script: &str, bin: &std::path::Path, url: &str) -> Server {
         trap '[ -z "$server" ] || kill -9 "$server" 2>/dev/null; wait; rm -rf "$folder"' EXIT
         {script}
         for try in $(seq 300); do
-            if ready; then echo ready; cat >/dev/null; exit; fi
+            if ready; then echo "ready $server"; cat >/dev/null; exit; fi
             kill -0 "$server" || break
             sleep 0.1
         done
@@ -113,13 +153,11 @@ fn start(script: &str, bin: &std::path::Path, url: &str) -> Server {
         .unwrap();
     let mut lines = BufReader::new(shell.stdout.take().unwrap()).lines().map(Result::unwrap);
     let first = lines.next().unwrap_or_default();
-    assert_eq!(
-        first,
-        "ready",
-        "the server did not start: {}",
-        lines.collect::<Vec<_>>().join("\n")
-    );
-    Server { shell: Mutex::new(shell), url: url.replace("PORT", &port.to_string()) }
+    let Some(pid) = first.strip_prefix("ready ") else {
+        panic!("the server did not start: {first}\n{}", lines.collect::<Vec<_>>().join("\n"));
+    };
+    let url = url.replace("PORT", &port.to_string());
+    Server { shell: Mutex::new(shell), url, pid: pid.to_owned() }
 }
 
 /// The folder of a program: on the path, or below a folder of versions, the last of them.

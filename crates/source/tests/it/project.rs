@@ -38,6 +38,33 @@ fn settings_are_read() {
 }
 
 #[test]
+fn the_store_of_ids_may_have_a_password_and_never_shows_it() {
+    let settings = |store: &str| {
+        let project = Project::with(&[("tidewatch.toml", &format!("[ids]\n{store}\n"))]);
+        source::load_settings(project.dir.path(), &crate::environment)
+    };
+    let place = |store: &str| {
+        let settings = settings(store).unwrap();
+        assert!(!format!("{settings:?}").contains("s3cr3t"), "{settings:?}");
+        settings.ids_store.unwrap().reveal().to_owned()
+    };
+    assert_eq!(place("store = \"ids/here.db\""), "ids/here.db");
+    let by_name = place("store = \"postgres://me:${EOD_TOKEN}@db/x?sslmode=verify-full\"");
+    assert_eq!(by_name, "postgres://me:s3cr3t-token@db/x?sslmode=verify-full");
+    assert_eq!(place("store = \"mariadb://me:s3cr3t@db/x\""), "mariadb://me:s3cr3t@db/x");
+    assert_eq!(settings("").unwrap().ids_store, None);
+    for (store, problem) in [
+        ("store = \"\"", "`store` is empty"),
+        ("store = \"oracle://me:s3cr3t@db/x\"", "`store` cannot be `oracle://...`"),
+        ("store = \"postgres://me:${NOT_SET}s3cr3t@db/x\"", "`${NOT_SET}` is not set"),
+        ("stoer = \"postgres://me:s3cr3t@db/x\"", "did you mean `store`"),
+    ] {
+        let found = settings(store).unwrap_err().to_string();
+        assert!(found.contains(problem) && !found.contains("s3cr3t"), "{found}");
+    }
+}
+
+#[test]
 fn a_secret_file_is_read_from_the_projects_folder() {
     let project = Project::with(&[
         (
