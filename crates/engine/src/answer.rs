@@ -1,11 +1,14 @@
 //! What an attempt makes of its answer: extract, validate, and compare with what the tables have.
+//!
+//! A request may have asked for many cells: its answer is read once, and each record goes to the
+//! cell whose entity it names.
 
 use crate::{
     compiled::Compiled,
     observation::{DataRows, Quarantined, QuarantinedRows},
-    sort::{GoodRows, KnownRow, Sorted, Sorter},
+    sort::{GoodRows, KnownRow, Sorted, SortedOut, Sorting, Strays},
     tables::{DataBatches, DataPart, Provenance, RowId},
-    way::{Job, WayError, Ways, spool_failed},
+    way::{WayError, Ways, spool_failed},
 };
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch, new_null_array},
@@ -15,8 +18,8 @@ use arrow::{
 use extract::{ExtractedBatch, Extraction, Finding};
 use fetch::{Decoded, Fetched};
 use jiff::Timestamp;
-use lake::{Scan, TableRef};
-use model::Outcome;
+use lake::{Scan, StagedFile, TableRef};
+use model::{AttemptId, CellKey, Outcome};
 use state::{CellRow, Evidence};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -54,30 +57,227 @@ impl Made {
     }
 }
 
+/// One cell of an attempt.
 pub(crate) struct Walk<'a> {
     pub(crate) ways: &'a Ways,
-    pub(crate) job: &'a Job,
-    pub(crate) compiled: &'a Compiled,
+    pub(crate) compiled: &'a Arc<Compiled>,
+    pub(crate) attempt: AttemptId,
+    pub(crate) cell: &'a CellKey,
+    /// What is known of the cell, if anything.
+    pub(crate) prior: Option<&'a CellRow>,
     pub(crate) period: &'a str,
     pub(crate) observed_at: Timestamp,
     pub(crate) kept: &'a Option<Evidence>,
 }
 
+/// An answer that was judged without looking at a body.
+pub(crate) async fn without_body(
+    walks: &[Walk<'_>],
+    outcome: Outcome,
+    detail: &str,
+) -> Result<Vec<Made>, WayError> {
+    let mut made = Vec::with_capacity(walks.len());
+    for walk in walks {
+        made.push(walk.without_records(outcome, detail.to_owned()).await?);
+    }
+    Ok(made)
+}
+
+/// An answer with a body: what it says of each cell that was asked for.
+pub(crate) async fn with_body(
+    walks: &[Walk<'_>],
+    fetched: &Fetched,
+) -> Result<Vec<Made>, WayError> {
+    let Some(first) = walks.first() else { return Ok(Vec::new()) };
+    let same: Vec<Made> = walks.iter().filter_map(Walk::the_same_bytes).collect();
+    if same.len() == walks.len() {
+        return Ok(same);
+    }
+    let decoded = match fetch::decode(&fetched.body, &fetched.headers, &first.compiled.limits) {
+        Ok(decoded) => decoded,
+        Err(error) => return without_body(walks, Outcome::Partial, &error.to_string()).await,
+    };
+    if matches!(decoded, Decoded::File(_)) {
+        return with_large_body(walks, decoded).await;
+    }
+    let Decoded::Memory(body) = &decoded else { return Ok(Vec::new()) };
+    let mut sorting = Sorting::new(walks, walks.iter().map(|_| None).collect());
+    let extraction = first.compiled.extractor.extract_slice(body, &mut |batch| {
+        sorting.take(batch, &decoded);
+        Ok(())
+    });
+    conclude(walks, &extraction, sorting.finish(), &decoded).await
+}
+
+/// The same for a body that does not fit into memory: extraction runs beside, rows are staged as
+/// they come.
+async fn with_large_body(walks: &[Walk<'_>], decoded: Decoded) -> Result<Vec<Made>, WayError> {
+    let Some(first) = walks.first() else { return Ok(Vec::new()) };
+    let compiled = Arc::clone(first.compiled);
+    let decoded = Arc::new(decoded);
+    let beside = Arc::clone(&decoded);
+    let (sender, mut batches) = tokio::sync::mpsc::channel::<ExtractedBatch>(4);
+    let extraction = tokio::task::spawn_blocking(move || {
+        let mut reader = beside.reader()?;
+        Ok::<_, std::io::Error>(compiled.extractor.extract_reader(&mut reader, &mut |batch| {
+            sender
+                .blocking_send(batch)
+                .map_err(|_| extract::SinkError::new("the engine stopped listening"))
+        }))
+    });
+    let mut known = Vec::with_capacity(walks.len());
+    for walk in walks {
+        let has_records = walk.prior_with_records().is_some();
+        known.push(if has_records { Some(walk.known_rows().await?) } else { None });
+    }
+    let mut sorting = Sorting::new(walks, known);
+    let mut staged: Vec<Vec<StagedFile>> = walks.iter().map(|_| Vec::new()).collect();
+    while let Some(batch) = batches.recv().await {
+        sorting.take(batch, &decoded);
+        while sorting.held_bytes() >= STAGE_BYTES {
+            let (index, rows) = sorting.drain_largest();
+            staged[index].extend(walks[index].stage(rows).await?);
+        }
+    }
+    let extraction =
+        extraction.await.map_err(|error| crate::EngineError::Task(error.to_string()))?;
+    let spool = &first.compiled.limits.spool_dir;
+    let extraction = extraction.map_err(|error| spool_failed(spool, error))?;
+    let mut made = conclude(walks, &extraction, sorting.finish(), &decoded).await?;
+    for ((made, staged), walk) in made.iter_mut().zip(staged).zip(walks) {
+        if made.outcome == Outcome::Ok && !made.unchanged {
+            let source = &walk.compiled.source;
+            made.data.table = Some((source.table.clone(), Arc::clone(&walk.compiled.schema)));
+            made.data.staged = staged;
+        }
+    }
+    Ok(made)
+}
+
+/// From what was extracted and sorted to an outcome of each cell.
+async fn conclude(
+    walks: &[Walk<'_>],
+    extraction: &Extraction,
+    sorted: SortedOut,
+    decoded: &Decoded,
+) -> Result<Vec<Made>, WayError> {
+    let SortedOut { cells, strays } = sorted;
+    let Extraction { records, rejected, rejects, .. } = extraction;
+    let mut unread = QuarantinedRows::default();
+    for reject in rejects {
+        unread.push(Quarantined {
+            ordinal: reject.ordinal,
+            check: "extract".to_owned(),
+            reason: reject.reason.clone(),
+            record: read_span(decoded, reject.span),
+        });
+    }
+    unread.total += rejected - rejects.len() as u64;
+    let is_for_many = walks.len() > 1;
+    let mut made = Vec::with_capacity(walks.len());
+    for (walk, mut cell) in walks.iter().zip(cells) {
+        if !is_for_many {
+            cell.quarantined.join(std::mem::take(&mut unread));
+        }
+        let found = match &extraction.finding {
+            Finding::Broken { at, message } => {
+                cell.quarantined = QuarantinedRows::default();
+                Some((Outcome::ParseError, format!("{message}, at byte {at}")))
+            }
+            Finding::EmptyUnproven { found } => {
+                cell.quarantined = QuarantinedRows::default();
+                Some((Outcome::EmptyUnproven, found.clone()))
+            }
+            Finding::EmptyProven { proof } => {
+                made.push(walk.without_records(Outcome::EmptyProven, proof.clone()).await?);
+                continue;
+            }
+            Finding::Stopped { message, .. } => {
+                return Err(crate::EngineError::Task(message.clone()));
+            }
+            Finding::Records if *records == 0 => {
+                let reason =
+                    rejects.first().map_or("no reason kept", |reject| reject.reason.as_str());
+                let detail = format!("none of {rejected} records could be read: {reason}");
+                Some((Outcome::ParseError, detail))
+            }
+            Finding::Records if is_for_many && cell.is_empty() => {
+                Some(walk.not_named(extraction, &strays))
+            }
+            Finding::Records => None,
+        };
+        made.push(match found {
+            None => walk.with_records(cell, &extraction.fields_never_found).await?,
+            Some((outcome, detail)) => Made {
+                quarantined: cell.quarantined,
+                ..walk.without_records(outcome, detail).await?
+            },
+        });
+    }
+    // Whose record it is that cannot be read is not known: it stands with the first cell.
+    if let (Some(first), Finding::Records) = (made.first_mut(), &extraction.finding) {
+        first.quarantined.join(unread);
+    }
+    Ok(made)
+}
+
 impl Walk<'_> {
     /// Whether the cell's records are in the table.
     fn prior_with_records(&self) -> Option<&CellRow> {
-        self.job
-            .prior
-            .as_ref()
-            .filter(|row| row.state == model::CellState::Present && row.records > 0)
+        self.prior.filter(|row| row.state == model::CellState::Present && row.records > 0)
+    }
+
+    /// What the bytes say that were there already at the last look.
+    fn the_same_bytes(&self) -> Option<Made> {
+        let (row, kept) = (self.prior_with_records()?, self.kept.as_ref()?);
+        let same = row.evidence.as_ref().is_some_and(|evidence| {
+            evidence.digest == kept.digest && evidence.source_version == kept.source_version
+        });
+        same.then(|| Made {
+            outcome: Outcome::Ok,
+            detail: "the same bytes as before".to_owned(),
+            unchanged: true,
+            records: row.records,
+            records_hash: row.records_hash,
+            ..Made::of_nothing()
+        })
+    }
+
+    /// A cell that was asked for with others, and that no record names.
+    fn not_named(&self, extraction: &Extraction, strays: &Strays) -> (Outcome, String) {
+        let Extraction { records, rejected, .. } = extraction;
+        if strays.total == *records {
+            let names = strays.shown.join("`, `");
+            let detail = format!(
+                "{records} records, and none names an entity that was asked for: `{names}`"
+            );
+            return (Outcome::ParseError, detail);
+        }
+        if *rejected > 0 {
+            let detail =
+                format!("no record names it, and {rejected} of the answer could not be read");
+            return (Outcome::EmptyUnproven, detail);
+        }
+        let detail = format!("none of the answer's {records} records names it");
+        // A server may cut its list: what was there is not gone because one list leaves it out.
+        match self.prior_with_records() {
+            Some(_) => (Outcome::EmptyUnproven, detail),
+            None => (Outcome::EmptyProven, detail),
+        }
+    }
+
+    async fn stage(&self, rows: Vec<GoodRows>) -> Result<Vec<StagedFile>, WayError> {
+        let table = TableRef::Data(self.compiled.source.table.clone());
+        let batches = self.attach(rows)?;
+        if batches.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.ways.lake.ensure(&table, Arc::clone(&self.compiled.schema)).await?;
+        Ok(self.ways.lake.stage(&table, batches).await?)
     }
 
     /// An answer that was judged without looking at a body.
-    pub(crate) async fn without_records(
-        &mut self,
-        outcome: Outcome,
-        detail: String,
-    ) -> Result<Made, WayError> {
+    async fn without_records(&self, outcome: Outcome, detail: String) -> Result<Made, WayError> {
         let made = Made { outcome, detail, ..Made::of_nothing() };
         match (outcome, self.prior_with_records()) {
             (Outcome::NotModified, Some(row)) => Ok(Made {
@@ -104,152 +304,19 @@ impl Walk<'_> {
     }
 
     /// A complete, empty answer where there were records: each gets a tombstone.
-    async fn withdraw(&mut self, made: Made) -> Result<Made, WayError> {
+    async fn withdraw(&self, made: Made) -> Result<Made, WayError> {
         let known = self.known_rows().await?;
         let data = self.finish_rows(Vec::new(), &known.into_values().collect::<Vec<_>>())?;
         Ok(Made { data, records_hash: None, ..made })
     }
 
-    pub(crate) async fn with_body(&mut self, fetched: &Fetched) -> Result<Made, WayError> {
-        if let (Some(row), Some(kept)) = (self.prior_with_records(), self.kept) {
-            let same = row.evidence.as_ref().is_some_and(|evidence| {
-                evidence.digest == kept.digest && evidence.source_version == kept.source_version
-            });
-            if same {
-                return Ok(Made {
-                    outcome: Outcome::Ok,
-                    detail: "the same bytes as before".to_owned(),
-                    unchanged: true,
-                    records: row.records,
-                    records_hash: row.records_hash,
-                    ..Made::of_nothing()
-                });
-            }
-        }
-        let decoded = match fetch::decode(&fetched.body, &fetched.headers, &self.compiled.limits) {
-            Ok(decoded) => decoded,
-            Err(error) => {
-                return Ok(Made {
-                    outcome: Outcome::Partial,
-                    detail: error.to_string(),
-                    ..Made::of_nothing()
-                });
-            }
-        };
-        match &decoded {
-            Decoded::Memory(body) => {
-                let mut sorter = Sorter::new(self, None);
-                let extraction = self.compiled.extractor.extract_slice(body, &mut |batch| {
-                    sorter.take(&batch, &decoded);
-                    Ok(())
-                });
-                let sorted = sorter.finish();
-                self.conclude(extraction, sorted, &decoded).await
-            }
-            Decoded::File(_) => self.with_large_body(decoded).await,
-        }
-    }
-
-    /// The same for a body that does not fit into memory: extraction runs beside, rows are staged
-    /// as they come.
-    async fn with_large_body(&mut self, decoded: Decoded) -> Result<Made, WayError> {
-        let compiled = Arc::clone(&self.job.compiled);
-        let decoded = Arc::new(decoded);
-        let beside = Arc::clone(&decoded);
-        let (sender, mut batches) = tokio::sync::mpsc::channel::<ExtractedBatch>(4);
-        let extraction = tokio::task::spawn_blocking(move || {
-            let mut reader = beside.reader()?;
-            Ok::<_, std::io::Error>(compiled.extractor.extract_reader(&mut reader, &mut |batch| {
-                sender
-                    .blocking_send(batch)
-                    .map_err(|_| extract::SinkError::new("the engine stopped listening"))
-            }))
-        });
-        let known =
-            if self.prior_with_records().is_some() { Some(self.known_rows().await?) } else { None };
-        let mut sorter = Sorter::new(self, known);
-        let mut staged = Vec::new();
-        let table = TableRef::Data(self.compiled.source.table.clone());
-        while let Some(batch) = batches.recv().await {
-            sorter.take(&batch, &decoded);
-            if sorter.held_bytes >= STAGE_BYTES {
-                let rows = sorter.drain();
-                let batches = self.attach(rows)?;
-                if !batches.is_empty() {
-                    self.ways.lake.ensure(&table, Arc::clone(&self.compiled.schema)).await?;
-                    staged.extend(self.ways.lake.stage(&table, batches).await?);
-                }
-            }
-        }
-        let extraction =
-            extraction.await.map_err(|error| crate::EngineError::Task(error.to_string()))?;
-        let sorted = sorter.finish();
-        match extraction {
-            Ok(extraction) => {
-                let mut made = self.conclude(extraction, sorted, &decoded).await?;
-                if made.outcome == Outcome::Ok && !made.unchanged {
-                    made.data.table = Some((
-                        self.compiled.source.table.clone(),
-                        Arc::clone(&self.compiled.schema),
-                    ));
-                    made.data.staged = staged;
-                }
-                Ok(made)
-            }
-            Err(error) => Err(spool_failed(&self.compiled.limits.spool_dir, error)),
-        }
-    }
-
-    /// From what was extracted and sorted to an outcome.
-    async fn conclude(
-        &mut self,
-        extraction: Extraction,
+    /// Records that name this cell, or that only this cell was asked for.
+    async fn with_records(
+        &self,
         sorted: Sorted,
-        decoded: &Decoded,
+        fields_never_found: &[String],
     ) -> Result<Made, WayError> {
         let Sorted { rows, known, good, records_hash, mut quarantined } = sorted;
-        for reject in &extraction.rejects {
-            quarantined.push(Quarantined {
-                ordinal: reject.ordinal,
-                check: "extract".to_owned(),
-                reason: reject.reason.clone(),
-                record: read_span(decoded, reject.span),
-            });
-        }
-        quarantined.total += extraction.rejected - extraction.rejects.len() as u64;
-        let parse_failed = |detail: String, quarantined| {
-            Ok(Made { outcome: Outcome::ParseError, detail, quarantined, ..Made::of_nothing() })
-        };
-        match extraction.finding {
-            Finding::Broken { at, message } => {
-                return parse_failed(
-                    format!("{message}, at byte {at}"),
-                    QuarantinedRows::default(),
-                );
-            }
-            Finding::EmptyUnproven { found } => {
-                return Ok(Made {
-                    outcome: Outcome::EmptyUnproven,
-                    detail: found,
-                    ..Made::of_nothing()
-                });
-            }
-            Finding::EmptyProven { proof } => {
-                return self.without_records(Outcome::EmptyProven, proof).await;
-            }
-            Finding::Stopped { message, .. } => return Err(crate::EngineError::Task(message)),
-            Finding::Records => {}
-        }
-        if extraction.records == 0 {
-            let reason = extraction
-                .rejects
-                .first()
-                .map_or("no reason kept", |reject| reject.reason.as_str());
-            return parse_failed(
-                format!("none of {} records could be read: {reason}", extraction.rejected),
-                quarantined,
-            );
-        }
         if let Some(reason) = self.compiled.validator.count(good + quarantined.total) {
             let detail = format!("{reason}; all of its records are held in quarantine");
             for row in &rows {
@@ -277,9 +344,9 @@ impl Walk<'_> {
         } else {
             format!("{good} records")
         };
-        if !extraction.fields_never_found.is_empty() {
+        if !fields_never_found.is_empty() {
             detail.push_str("; in no record: ");
-            detail.push_str(&extraction.fields_never_found.join(", "));
+            detail.push_str(&fields_never_found.join(", "));
         }
         let prior_hash = self.prior_with_records().and_then(|row| row.records_hash);
         if prior_hash.is_some() && prior_hash == Some(records_hash) {
@@ -341,11 +408,11 @@ impl Walk<'_> {
     /// Rows as they go into the table.
     fn attach(&self, rows: Vec<GoodRows>) -> Result<Vec<RecordBatch>, WayError> {
         let provenance = Provenance {
-            entity: self.job.cell.entity.as_str(),
+            entity: self.cell.entity.as_str(),
             period: self.period,
             observed_at: self.observed_at,
             source_version: &self.compiled.source.version.0,
-            attempt: self.job.attempt,
+            attempt: self.attempt,
             response_digest: self.kept.as_ref().map(|kept| &kept.digest),
         };
         let mut gathered = DataBatches::new(Arc::clone(&self.compiled.schema));
@@ -365,7 +432,7 @@ impl Walk<'_> {
 
     fn record_id(&self, key: &[u8; 16]) -> [u8; 16] {
         let digest = self.kept.as_ref().map(|kept| kept.digest.0).unwrap_or_default();
-        self.compiled.record_id(&self.job.cell.entity, self.job.cell.period, key, &digest)
+        self.compiled.record_id(&self.cell.entity, self.cell.period, key, &digest)
     }
 
     fn rows_failed(&self, cause: arrow::error::ArrowError) -> WayError {
@@ -402,7 +469,7 @@ impl Walk<'_> {
     async fn known_rows(&self) -> Result<BTreeMap<[u8; 16], KnownRow>, WayError> {
         let table = TableRef::Data(self.compiled.source.table.clone());
         let equals = vec![
-            ("_entity".to_owned(), BTreeSet::from([self.job.cell.entity.to_string()])),
+            ("_entity".to_owned(), BTreeSet::from([self.cell.entity.to_string()])),
             ("_period".to_owned(), BTreeSet::from([self.period.to_owned()])),
         ];
         let batches =
@@ -452,7 +519,7 @@ impl Walk<'_> {
         let keys = self.compiled.validator.record_keys(
             &declared,
             &numbers,
-            self.job.cell.entity.as_str(),
+            self.cell.entity.as_str(),
             self.period,
         );
         let hashes = validate::content_hash(&declared, &all_columns(&declared));

@@ -205,7 +205,7 @@ impl Arrival {
     /// Tells the schedule which looks can be used.
     fn offer(&mut self, compiled: &Compiled) {
         let Some(spec) = &compiled.source.arrival else { return };
-        let paid = compiled.source.request.cost;
+        let paid = compiled.share();
         let sure = |kind, cost| Offer { kind, cost, there_is_right: 1.0, not_there_is_right: 1.0 };
         let mut offers = vec![sure(LookKind::Paid, paid)];
         offers.extend(spec.conditional.map(|cost| sure(LookKind::Conditional, cost)));

@@ -5,7 +5,10 @@ use account::{Evidence, Look, contradicts, judge};
 use jiff::{SignedDuration, Timestamp};
 use model::{AttemptId, CellKey, CellState, Outcome};
 use pace::{Advice, Answer, Meaning, Ticket};
-use plan::look::{Next, Progress, next};
+use plan::{
+    Priority,
+    look::{Next, Progress, next},
+};
 use state::CellRow;
 
 /// What an ended attempt tells the pace of its scope.
@@ -53,8 +56,12 @@ pub(crate) fn next_row(
         _ => had_records,
     };
     let complete = outcome.is_complete_observation();
-    let failures =
-        if complete { 0 } else { before.map_or(0, |row| row.failures).saturating_add(1) };
+    let failed_before = before.map_or(0, |row| row.failures);
+    let failures = match (complete, observation.fewer) {
+        (true, _) => 0,
+        (false, true) => failed_before,
+        (false, false) => failed_before.saturating_add(1),
+    };
     let complete_since_due = complete
         || (!contradicts(outcome, observation.facts.received_bytes)
             && before.is_some_and(|row| row.complete_since_due));
@@ -68,7 +75,9 @@ pub(crate) fn next_row(
     };
     let retry_after = observation.retry_after.and_then(|wait| SignedDuration::try_from(wait).ok());
     let jitter = Compiled::jitter(observation.attempt);
-    let planned = if outcome == Outcome::Skipped {
+    let planned = if observation.fewer {
+        Next::LookAt(now, Priority::Live)
+    } else if outcome == Outcome::Skipped {
         Next::GiveUp
     } else {
         let outcome = if is_throttled { Outcome::RateLimited } else { outcome };
@@ -78,10 +87,11 @@ pub(crate) fn next_row(
         outcome,
         Outcome::Partial | Outcome::SourceError | Outcome::TransportError | Outcome::RateLimited
     );
-    let soon = transient && (failures <= source.policy().retries || is_throttled);
+    let soon =
+        transient && !observation.fewer && (failures <= source.policy().retries || is_throttled);
     let planned = match planned {
         // A schedule decides when to look again at what has not come; not how failures are repeated.
-        Next::LookAt(at, priority) if !soon && !has_records => {
+        Next::LookAt(at, priority) if !soon && !has_records && !observation.fewer => {
             let asked_for = retry_after.and_then(|wait| now.checked_add(wait).ok());
             let scheduled = source.scheduled(observation.ordinal, now);
             Next::LookAt(scheduled.map_or(at, |at| at.max(asked_for.unwrap_or(now))), priority)

@@ -135,8 +135,10 @@ impl Pending {
     ) {
         self.opened_at.get_or_insert_with(Instant::now);
         self.held_bytes += observation.held_bytes();
-        self.attempts.next(1).push(&observation);
-        self.closed.push(observation.attempt);
+        if let Some(booked) = observation.booked {
+            self.attempts.next(1).push(&observation, booked);
+            self.closed.push(observation.attempt);
+        }
         if observation.cost < observation.reserved && observation.outcome != Outcome::Skipped {
             self.refunds.push((observation.attempt, observation.reserved - observation.cost));
         }

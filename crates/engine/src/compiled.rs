@@ -5,7 +5,7 @@ use arrow::datatypes::SchemaRef;
 use extract::{Extractor, Lister};
 use fetch::{FetchLimits, FetchRequest};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use model::{AttemptId, Entity, LookKind, Period};
+use model::{AttemptId, Entity, LookKind, Money, Period};
 use plan::{
     arrival::external::External,
     look::{LookPolicy, Revisit},
@@ -117,22 +117,21 @@ impl Compiled {
         })
     }
 
-    /// The request for one cell, without validators.
+    /// The request for cells of one period, without validators.
     pub(crate) fn request(
         &self,
-        entity: &Entity,
+        entities: &[&str],
         period: &str,
     ) -> Result<FetchRequest, TemplateError> {
         let request = &self.source.request;
-        let body = request
-            .render_body(entity.as_str(), period)?
-            .map_or_else(bytes::Bytes::new, Into::into);
+        let body =
+            request.render_body(entities, period)?.map_or_else(bytes::Bytes::new, Into::into);
         Ok(FetchRequest {
             method: match request.method {
                 source::Method::Get => http::Method::GET,
                 source::Method::Post => http::Method::POST,
             },
-            url: request.url.render_url(entity.as_str(), period)?,
+            url: request.url.render_url(entities, period)?,
             headers: Arc::clone(&self.headers),
             validators: None,
             body,
@@ -169,13 +168,24 @@ impl Compiled {
         }
         Ok(FetchRequest {
             method,
-            url: template.render_url(entity.as_str(), period)?,
+            url: template.render_url(&[entity.as_str()], period)?,
             headers,
             validators: None,
             body: bytes::Bytes::new(),
             limits: Arc::clone(limits),
             expects_json: false,
         })
+    }
+
+    /// The most cells of one request.
+    pub(crate) fn asked_max(&self) -> usize {
+        self.source.request.many.as_ref().map_or(1, |many| many.entities_max as usize)
+    }
+
+    /// What a paid look costs one cell, where those of a period are asked for together.
+    pub(crate) fn share(&self) -> Money {
+        let asked = self.asked_max().min(self.source.entities.len()).max(1);
+        Money { micros: self.source.request.cost.micros / asked as i64 }
     }
 
     /// What reads the names off a page or feed.

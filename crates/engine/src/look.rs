@@ -8,7 +8,7 @@ use extract::Lister;
 use fetch::{Decoded, Fetched};
 use http::{HeaderMap, header};
 use jiff::{Timestamp, fmt::rfc2822};
-use model::{LookKind, Outcome, Validators, ready::HeadFacts};
+use model::{LookKind, Money, Outcome, Validators, ready::HeadFacts};
 use plan::LookAnswer;
 use std::fmt::Write as _;
 use std::{io::Read as _, sync::Arc};
@@ -24,7 +24,10 @@ pub(crate) async fn look(ways: &Ways, job: Job) -> Result<Observation, WayError>
     let request = compiled.look_request(job.look, &job.cell.entity, &period);
     let request = match request {
         Ok(request) => request,
-        Err(error) => return Ok(job.unwalked().not_sent(started, error.to_string())),
+        Err(error) => {
+            let unsent = (Outcome::Skipped, Money::ZERO, error.to_string());
+            return Ok(job.unwalked().alone(started, unsent));
+        }
     };
     let request_hash = compiled.request_hash(&request);
     let mut fetched = fetch::fetch(&*ways.transport, request, started.wall).await;
@@ -41,7 +44,7 @@ pub(crate) async fn look(ways: &Ways, job: Job) -> Result<Observation, WayError>
         LookKind::Head => head(&job, &fetched),
         _ => page(&job, &fetched).await?,
     };
-    let mut observation = job.unwalked().end(started, made.outcome, job.cost, made.detail);
+    let mut observation = job.unwalked().alone(started, (made.outcome, job.cost, made.detail));
     observation.retry_after = fetched.verdict.retry_after;
     observation.observed_at = observed_at;
     observation.facts = facts;

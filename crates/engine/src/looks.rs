@@ -161,7 +161,9 @@ impl Engine {
         let batch = self.pending.number;
         let before = arrival.page_answers(kind, period, observation.facts.at, batch);
         let cells = source.cells_of_page(period, &waiting, listed);
-        observation.cells = cells.len() as u32;
+        if let Some(booked) = &mut observation.booked {
+            booked.cells = cells.len() as u32;
+        }
         for cell in &cells {
             self.page_speaks(id, cell, &waiting, &observation, before, now);
         }
@@ -416,7 +418,8 @@ impl Runtime {
         {
             return None;
         }
-        self.last_bytes = Some(observation.facts.received_bytes);
+        // The length of an answer for many is no cell's own.
+        self.last_bytes = (observation.asked == 1).then_some(observation.facts.received_bytes);
         let answer = answer_of(observation.outcome, observation.records, had_records);
         let heard = heard(observation, observation.ordinal, kind);
         arrival.hears(&heard, answer, None);
@@ -441,7 +444,10 @@ impl Runtime {
     /// A request leaves.
     pub(crate) fn leaves(&mut self, job: &Job, now: Timestamp) {
         if let Some(arrival) = &mut self.arrival {
-            arrival.schedule.sent(job.ordinal, job.look, now);
+            let others = job.others.iter().map(|other| other.ordinal);
+            for ordinal in std::iter::once(job.ordinal).chain(others) {
+                arrival.schedule.sent(ordinal, job.look, now);
+            }
         }
     }
 

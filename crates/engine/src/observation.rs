@@ -1,6 +1,9 @@
 //! What one attempt brought back: the message from a task on the way to the engine's loop.
 
-use crate::tables::{DataPart, Provenance};
+use crate::{
+    answer::Made,
+    tables::{DataPart, Provenance},
+};
 use arrow::datatypes::SchemaRef;
 use extract::Listed;
 use jiff::Timestamp;
@@ -31,8 +34,12 @@ pub struct Observation {
     pub(crate) reserved: Money,
     /// How the cell was looked at; `None`: it is not known any more.
     pub look: Option<LookKind>,
-    /// How many cells the answer spoke for.
-    pub cells: u32,
+    /// How many cells its request asked for.
+    pub(crate) asked: u32,
+    /// Whether the request failed in a way that one of several cells may be the cause of.
+    pub(crate) fewer: bool,
+    /// What its row in the books has; `None`: another cell's observation is booked for it.
+    pub booked: Option<Booked>,
     /// What a cheap look said.
     pub(crate) looked: Option<Looked>,
     /// How it ended.
@@ -59,6 +66,17 @@ pub struct Observation {
     pub data: DataRows,
     /// Rows for the quarantine table.
     pub quarantined: QuarantinedRows,
+}
+
+/// What the row of an attempt has of all cells it speaks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Booked {
+    /// How many these are.
+    pub cells: u32,
+    /// Their records.
+    pub records: u64,
+    /// Their records in quarantine.
+    pub quarantined: u64,
 }
 
 /// The answer of a cheap look.
@@ -166,9 +184,81 @@ impl QuarantinedRows {
             self.rows.push(row);
         }
     }
+
+    /// Takes those of another.
+    pub(crate) fn join(&mut self, other: Self) {
+        let total = self.total + other.total;
+        other.rows.into_iter().for_each(|row| self.push(row));
+        self.total = total;
+    }
 }
 
 impl Observation {
+    /// Takes what was made of the answer.
+    pub(crate) fn take(&mut self, made: Made) {
+        self.outcome = made.outcome;
+        self.detail = made.detail;
+        self.unchanged = made.unchanged;
+        self.records = made.records;
+        self.records_hash = made.records_hash;
+        self.data = made.data;
+        self.quarantined = made.quarantined;
+        if let Some(booked) = &mut self.booked {
+            (booked.records, booked.quarantined) = (self.records, self.quarantined.total);
+        }
+    }
+
+    /// Adds to the evidence.
+    pub(crate) fn note(&mut self, also: &str) {
+        let between = if self.detail.is_empty() { "" } else { "; " };
+        self.detail.push_str(between);
+        self.detail.push_str(also);
+    }
+
+    /// It failed, and one of the cells that were asked for together may be why.
+    pub(crate) fn ask_for_fewer(&mut self) {
+        if self.asked > 1 {
+            self.fewer = true;
+            self.note("the next request asks for fewer");
+        }
+    }
+
+    /// The same attempt's end for another cell it asked for; nothing of the answer is in it yet.
+    pub(crate) fn of_another(&self, ordinal: CellOrdinal, cell: CellKey) -> Self {
+        Self {
+            ordinal,
+            cell,
+            attempt: self.attempt,
+            planned_at: self.planned_at,
+            priority: self.priority,
+            cost: Money::ZERO,
+            reserved: Money::ZERO,
+            look: self.look,
+            asked: self.asked,
+            fewer: self.fewer,
+            booked: None,
+            looked: None,
+            outcome: self.outcome,
+            detail: self.detail.clone(),
+            retry_after: self.retry_after,
+            source_version: self.source_version.clone(),
+            observed_at: self.observed_at,
+            facts: self.facts.clone(),
+            evidence: self.evidence.clone(),
+            unchanged: false,
+            records: 0,
+            records_hash: None,
+            data: DataRows::default(),
+            quarantined: QuarantinedRows::default(),
+        }
+    }
+
+    /// Its attempt's row is that of another cell.
+    pub(crate) fn be_booked_with_another(&mut self) {
+        self.booked = None;
+        (self.cost, self.reserved) = (Money::ZERO, Money::ZERO);
+    }
+
     /// What its records carry. Those of a large answer are staged already, and have it.
     pub(crate) fn provenance<'a>(&'a self, period: &'a str) -> Provenance<'a> {
         Provenance {
@@ -187,6 +277,9 @@ impl Observation {
         self.data = DataRows::default();
         self.quarantined = QuarantinedRows::default();
         self.records = 0;
+        if let Some(booked) = &mut self.booked {
+            (booked.records, booked.quarantined) = (0, 0);
+        }
         self.detail.push_str("; the cell is not expected any more, nothing was written");
     }
 

@@ -322,7 +322,8 @@ impl Books {
                 outcome,
                 looks: 0,
                 failures: 0,
-                complete_since_due: false,
+                // One that was asked for with others has no attempt of its own.
+                complete_since_due: outcome.is_some_and(Outcome::is_complete_observation),
                 records: columns.number("records", row)?.cast_unsigned(),
                 quarantined: columns.number("quarantined", row)?.cast_unsigned(),
                 observed_at,

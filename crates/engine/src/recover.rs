@@ -4,7 +4,7 @@
 use crate::{
     EngineError,
     commit::{Pending, commit, commits_of, finish},
-    observation::{DataRows, Facts, Observation, QuarantinedRows},
+    observation::{Booked, DataRows, Facts, Observation, QuarantinedRows},
     ports::Ports,
 };
 use env::Moment;
@@ -83,7 +83,9 @@ fn interrupted(
         cost: attempt.cost,
         reserved: attempt.cost,
         look: None,
-        cells: 1,
+        asked: 1,
+        fewer: false,
+        booked: Some(Booked { cells: 1, records: 0, quarantined: 0 }),
         looked: None,
         outcome: Outcome::TransportError,
         detail: "not accounted: a `tidewatch try`, or cut off when an engine stopped; the cost is \

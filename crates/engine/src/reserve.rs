@@ -4,12 +4,13 @@ use crate::{
     Engine,
     arrival::cost_of,
     book::without_money,
+    calls::Call,
     run::{Message, changed},
     runtime::{Runtime, code},
 };
 use env::Moment;
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
-use model::{AttemptId, CellKey, LookKind, Money, Period, SourceId};
+use model::{AttemptId, LookKind, Money, Period, SourceId};
 use plan::agenda::{Due, Priority};
 use state::{BudgetScope, Granted, Reserve};
 use std::{collections::BTreeMap, sync::Arc};
@@ -18,13 +19,12 @@ use std::{collections::BTreeMap, sync::Arc};
 /// deadline.
 const PARKED_FOR: SignedDuration = SignedDuration::from_hours(24);
 
-/// Cells that are looked at alike, so that each costs the same.
+/// Calls that are made alike, so that each costs the same.
 #[derive(Debug)]
 pub(crate) struct Group {
     look: LookKind,
     cost: Money,
-    /// With its cell: the grid may change while the state is asked, and ordinals with it.
-    due: Vec<(Due, CellKey)>,
+    calls: Vec<Call>,
 }
 
 impl Engine {
@@ -41,7 +41,8 @@ impl Engine {
         source.spent_until = None;
         let mut groups = Vec::new();
         loop {
-            let (due, unsettled) = source.take_due(now.wall, chunk, settled_through);
+            let cells = source.cells_of(chunk);
+            let (due, unsettled) = source.take_due(now.wall, cells, settled_through);
             self.flush_wanted |= unsettled;
             if due.is_empty() {
                 break;
@@ -61,9 +62,9 @@ impl Engine {
             .map(|group| Reserve {
                 source: id.clone(),
                 cells: group
-                    .due
+                    .calls
                     .iter()
-                    .map(|(_, cell)| (cell.entity.clone(), cell.period))
+                    .map(|call| (call.cell.entity.clone(), call.cell.period))
                     .collect(),
                 cost_each: group.cost,
                 at: now.wall,
@@ -110,29 +111,24 @@ impl Engine {
         for (group, granted) in groups.into_iter().zip(granted) {
             let attempts = (granted.first.0..).map(AttemptId);
             let is_parked = granted.exhausted == Some(BudgetScope::Period);
-            for (index, ((due, cell), attempt)) in group.due.iter().zip(attempts).enumerate() {
+            for (index, (mut call, attempt)) in group.calls.into_iter().zip(attempts).enumerate() {
                 let is_granted = index < granted.granted;
-                let found = source
-                    .locate(cell, due.ordinal)
-                    .map(|ordinal| Due { ordinal, priority: due.priority });
-                match found {
-                    Some(due) if is_granted => {
-                        source.make_ready(&[due], (group.look, group.cost), attempt, at);
-                    }
-                    Some(due) => {
-                        for due in source.not_looked_at(due, group.look, cell.period) {
-                            if !is_parked {
-                                source.put_back(&[due]);
-                            } else if !source.park(due, at) {
-                                over.push(due);
-                            }
-                        }
-                    }
-                    None => {
-                        if is_granted {
-                            self.unsent.push(attempt);
-                        }
-                        source.page_is_lost(group.look, cell.period);
+                let found = source.locate_call(&mut call);
+                if found && is_granted {
+                    source.make_ready(call, (group.look, group.cost), attempt, at);
+                    continue;
+                }
+                if is_granted {
+                    self.unsent.push(attempt);
+                }
+                if !found {
+                    source.page_is_lost(group.look, call.cell.period);
+                }
+                for due in source.not_looked_at(&call, found, group.look) {
+                    if !is_parked || is_granted {
+                        source.put_back(&[due]);
+                    } else if !source.park(due, at) {
+                        over.push(due);
                     }
                 }
             }
@@ -202,19 +198,32 @@ impl Runtime {
         true
     }
 
-    /// The cells that a look would have been for: of one that speaks for many, all that wait for it.
-    fn not_looked_at(&mut self, due: Due, look: LookKind, period: Period) -> Vec<Due> {
-        if !look.speaks_for_many() {
-            return vec![due];
+    /// Finds the cells of a call in the present grid; `false`: the one it is booked for is gone.
+    fn locate_call(&self, call: &mut Call) -> bool {
+        call.others.retain_mut(|(due, cell)| {
+            let found = self.locate(cell, due.ordinal);
+            due.ordinal = found.unwrap_or(due.ordinal);
+            found.is_some()
+        });
+        let found = self.locate(&call.cell, call.due.ordinal);
+        call.due.ordinal = found.unwrap_or(call.due.ordinal);
+        found.is_some()
+    }
+
+    /// The cells that a call would have been for: of a look that speaks for many, all that wait for
+    /// it.
+    fn not_looked_at(&mut self, call: &Call, has_own: bool, look: LookKind) -> Vec<Due> {
+        let mut cells: Vec<Due> = call.others.iter().map(|(due, _)| *due).collect();
+        if has_own && look.speaks_for_many() {
+            let waiting =
+                self.arrival.as_mut().map(|arrival| arrival.page_ends(look, call.cell.period));
+            let waiting = waiting.into_iter().flatten().map(|code| Due {
+                ordinal: crate::runtime::ordinal_of(code),
+                priority: Priority::Live,
+            });
+            cells.extend(waiting.filter(|other| other.ordinal != call.due.ordinal));
         }
-        let waiting = self.arrival.as_mut().map(|arrival| arrival.page_ends(look, period));
-        let mut cells: Vec<Due> = waiting
-            .into_iter()
-            .flatten()
-            .map(|code| Due { ordinal: crate::runtime::ordinal_of(code), priority: Priority::Live })
-            .filter(|other| other.ordinal != due.ordinal)
-            .collect();
-        cells.push(due);
+        cells.extend(has_own.then_some(call.due));
         cells
     }
 
@@ -229,20 +238,15 @@ impl Runtime {
 }
 
 /// Puts together what costs the same; where each period has a budget, what is of one period.
-fn group(source: &Runtime, planned: Vec<(Due, LookKind)>) -> Vec<Group> {
+fn group(source: &mut Runtime, planned: Vec<(Due, LookKind)>) -> Vec<Group> {
     let by_period = source.compiled.source.budget.per_period.is_some();
-    if source.arrival.is_none() && !by_period {
-        let cost = source.compiled.source.request.cost;
-        let cells =
-            planned.into_iter().filter_map(|(due, _)| Some((due, source.cell(due.ordinal)?)));
-        return vec![Group { look: LookKind::Paid, cost, due: cells.collect() }];
-    }
-    let mut groups: BTreeMap<(LookKind, u32), Vec<(Due, CellKey)>> = BTreeMap::new();
-    for (due, look) in planned {
-        let Some(cell) = source.cell(due.ordinal) else { continue };
-        let period = if by_period { due.ordinal.period } else { 0 };
-        groups.entry((look, period)).or_default().push((due, cell));
+    let has_looks = source.arrival.is_some();
+    let mut groups: BTreeMap<(LookKind, u32), Vec<Call>> = BTreeMap::new();
+    for (look, call) in source.calls(planned) {
+        let period = if by_period { call.due.ordinal.period } else { 0 };
+        let look = if has_looks { look } else { LookKind::Paid };
+        groups.entry((look, period)).or_default().push(call);
     }
     let price = |look| cost_of(&source.compiled, look);
-    groups.into_iter().map(|((look, _), due)| Group { look, cost: price(look), due }).collect()
+    groups.into_iter().map(|((look, _), calls)| Group { look, cost: price(look), calls }).collect()
 }

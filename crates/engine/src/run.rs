@@ -38,6 +38,8 @@ const SLEEP_MAX: Duration = Duration::from_hours(1);
 const REFUSED_TO_THE_END: Duration = Duration::from_mins(15);
 /// Messages worked off at once.
 const MESSAGES_AT_ONCE: usize = 256;
+/// How often the due cells are counted for those who watch.
+const DUE_COUNTED_EVERY: Duration = Duration::from_millis(250);
 /// Requests sent before messages are looked at again.
 const SENT_AT_ONCE: usize = 256;
 
@@ -74,7 +76,7 @@ pub(crate) enum Message {
         source: SourceId,
         scope: String,
         leave: Leave,
-        result: Box<Result<Observation, WayError>>,
+        result: Box<Result<Vec<Observation>, WayError>>,
     },
     Reserved {
         source: SourceId,
@@ -118,6 +120,7 @@ pub struct Engine {
     /// Reserved and never sent: their money goes back before the next commit.
     pub(crate) unsent: Vec<AttemptId>,
     pub(crate) progress: Progress,
+    due_counted_at: Option<Instant>,
     pub(crate) summary: Summary,
     pub(crate) sender: mpsc::UnboundedSender<Message>,
     messages: mpsc::UnboundedReceiver<Message>,
@@ -202,6 +205,7 @@ impl Engine {
             draining: false,
             unsent: Vec::new(),
             progress: Progress::default(),
+            due_counted_at: None,
             summary: Summary {
                 interrupted: recovered.interrupted,
                 finished_batches: recovered.batches,
@@ -235,6 +239,7 @@ impl Engine {
             {
                 result = Err(error);
             }
+            self.due_counted_at = None;
             self.publish();
             result
         })
@@ -293,6 +298,7 @@ impl Engine {
         for scope in self.scopes.values_mut() {
             scope.tick(now);
         }
+        self.prefer_hours(now);
         let mut order: Vec<SourceId> =
             self.sources.keys().cycle().skip(self.turn).take(count).cloned().collect();
         // The most urgent first, in turns among equals: they may share a scope.
@@ -401,13 +407,15 @@ impl Engine {
         match message {
             Message::Ended { source, scope, leave, result } => {
                 self.in_flight -= 1;
-                let observation = (*result)?;
-                let meaning = self.learn(&source, &scope, leave, &observation);
-                if observation.looked.is_some() {
-                    self.account_look(&source, observation, meaning);
+                let mut observations = (*result)?.into_iter();
+                let Some(own) = observations.next() else { return Ok(()) };
+                let meaning = self.learn(&source, &scope, leave, &own);
+                if own.looked.is_some() {
+                    self.account_look(&source, own, meaning);
                 } else {
-                    self.account(&source, observation, meaning);
+                    self.account(&source, own, meaning);
                 }
+                observations.for_each(|other| self.account(&source, other, meaning));
                 Ok(())
             }
             Message::Reserved { source, groups, at, result } => {
@@ -444,7 +452,7 @@ impl Engine {
         meaning: Meaning,
     ) {
         let now = self.ports.clock.now();
-        self.summary.requests += 1;
+        self.summary.requests += u64::from(observation.booked.is_some());
         self.summary.quarantined += observation.quarantined.total;
         if !observation.unchanged {
             self.summary.records += observation.records;
@@ -459,7 +467,7 @@ impl Engine {
             }
             return;
         };
-        if observation.outcome == Outcome::Skipped {
+        if observation.outcome == Outcome::Skipped && observation.booked.is_some() {
             self.unsent.push(observation.attempt);
         }
         // The grid may have changed while the request was under way.
@@ -473,6 +481,7 @@ impl Engine {
         let before = source.known(observation.ordinal).cloned();
         let lie = source.hear(&observation, before.as_ref());
         let (row, retrying) = next_row(source, before.as_ref(), &observation, meaning, now.wall);
+        source.together.learn(observation.ordinal, &observation);
         source.book(observation.ordinal, &row, retrying, number);
         let changed = changed(before.as_ref(), &row);
         if row.state.is_settled() && before.as_ref().is_none_or(|before| !before.state.is_settled())
@@ -633,7 +642,10 @@ impl Engine {
         self.progress.records = self.summary.records;
         self.progress.batches = self.summary.batches;
         self.progress.in_flight = self.in_flight;
-        if self.summary.requests.is_multiple_of(256) || self.in_flight == 0 {
+        // It goes over the whole grid.
+        let counted_at = Instant::now();
+        if self.due_counted_at.is_none_or(|at| counted_at.duration_since(at) >= DUE_COUNTED_EVERY) {
+            self.due_counted_at = Some(counted_at);
             self.progress.due = self.sources.values().map(|source| source.expected_due(now)).sum();
         }
         sender.send_replace(self.progress.clone());

@@ -4,9 +4,11 @@
 use crate::{
     EngineError, Options,
     arrival::{Arrival, Pay, Plan, Situation},
+    calls::{Call, Together},
     compiled::Compiled,
     grid::{Ranges, grid_of},
-    way::{Before, Job},
+    hours::Hours,
+    way::{Asked, Before, Job},
 };
 use env::Moment;
 use jiff::Timestamp;
@@ -24,12 +26,15 @@ use state::{BackfillRow, CellRow, SourceRow, StateStore};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 /// A source's entities may shrink to this share of what was known without a question.
 const ENTITIES_KEPT_MIN: f64 = 0.5;
 /// Lists shorter than this may shrink as they like.
 const ENTITIES_GUARDED_MIN: u64 = 10;
+/// Cells taken from the agenda at once.
+const CELLS_AT_ONCE_MAX: usize = 16 * 1024;
 /// Retries beyond this share of first attempts wait a whole look interval.
 const RETRY_SHARE: f64 = 0.2;
 
@@ -63,6 +68,10 @@ pub(crate) struct Runtime {
     pub(crate) last_bytes: Option<u64>,
     /// What is known of its arrivals, if it has `[arrival]`.
     pub(crate) arrival: Option<Box<Arrival>>,
+    /// Which cells go into one request, where one may ask for many.
+    pub(crate) together: Together,
+    /// What its backfill waits for.
+    pub(crate) hours: Hours,
 }
 
 struct Known {
@@ -137,7 +146,10 @@ impl Runtime {
             parked_cells: BTreeSet::new(),
             last_bytes: None,
             arrival,
+            together: Together::default(),
+            hours: Hours::default(),
         };
+        runtime.hours.wished(&runtime.compiled.source.id, &backfills);
         runtime.mark_backfills();
         cells.into_iter().for_each(|cell| runtime.restore(cell, now.wall));
         Ok(runtime)
@@ -179,6 +191,7 @@ impl Runtime {
         self.ceiling.set(pace_settings(&source), now);
         self.scope = source.limit_scope();
         self.compiled = Arc::new(Compiled::new(source, options)?);
+        self.hours.wished(&self.compiled.source.id, &backfills);
         self.forget_pages(now.wall);
         self.arrival = match (self.arrival.take(), &self.compiled.source.arrival) {
             (Some(arrival), Some(_)) => Some(arrival),
@@ -187,6 +200,11 @@ impl Runtime {
         };
         self.regrid();
         Ok(())
+    }
+
+    /// The least time between two requests that its file declares.
+    pub(crate) fn crawl_delay(&self) -> Option<Duration> {
+        self.compiled.source.limit.crawl_delay.and_then(|delay| Duration::try_from(delay).ok())
     }
 
     /// Looks that speak for many are not waited for any more, and cells whose budget was spent are
@@ -203,6 +221,7 @@ impl Runtime {
     /// Takes pauses and backfills that others wrote into the state.
     pub(crate) fn refresh(&mut self, row: &SourceRow, backfills: &[BackfillRow], now: Timestamp) {
         self.row.paused = row.paused;
+        self.hours.wished(&self.compiled.source.id, backfills);
         let ranges = Ranges::of(&self.compiled.source, Some(&self.row), backfills, now);
         if ranges != self.ranges {
             self.ranges = ranges;
@@ -244,13 +263,24 @@ impl Runtime {
             .into_iter()
             .filter_map(|(old, known)| moved.get(&old).map(|new| (*new, known)))
             .collect();
+        // It is by places in the grid.
+        self.together = Together::default();
         let unsent = &mut self.unsent;
         let mut pages_lost = Vec::new();
+        let mut left_over = Vec::new();
         self.ready.retain_mut(|job| {
             let ordinal = grid.ordinal(&job.cell.entity, job.cell.period);
             match ordinal {
                 Some(ordinal) => job.ordinal = ordinal,
                 None => unsent.push(job.attempt),
+            }
+            job.others.retain_mut(|other| {
+                let found = grid.ordinal(&other.cell.entity, other.cell.period);
+                other.ordinal = found.unwrap_or(other.ordinal);
+                found.is_some()
+            });
+            if ordinal.is_none() {
+                left_over.extend(job.others.iter().map(|other| other.ordinal));
             }
             if ordinal.is_none() && job.look.speaks_for_many() {
                 pages_lost.push((job.look, job.cell.period));
@@ -259,6 +289,7 @@ impl Runtime {
         });
         self.agenda.extend(Arc::clone(&grid));
         self.grid = grid;
+        left_over.into_iter().for_each(|ordinal| self.agenda.put_back(ordinal));
         self.mark_backfills();
         if let Some(arrival) = &mut self.arrival {
             arrival.moved(&self.compiled, &self.grid, &moved, ordinal_of);
@@ -342,6 +373,11 @@ impl Runtime {
         ((2.0 * rate).ceil() as usize).clamp(16, 1024).min(concurrency.saturating_mul(16))
     }
 
+    /// How many cells that are, where one request asks for many.
+    pub(crate) fn cells_of(&self, requests: usize) -> usize {
+        requests.saturating_mul(self.compiled.asked_max()).clamp(requests, CELLS_AT_ONCE_MAX)
+    }
+
     /// Cells to reserve money for, each with its request's cell and what is known of it.
     ///
     /// A cell whose last rows are not in the tables yet is left for later: its comparison with
@@ -372,41 +408,45 @@ impl Runtime {
         self.grid.locate(&cell.entity, cell.period, before)
     }
 
-    /// Makes jobs of granted cells.
+    /// Makes a job of a granted call.
     pub(crate) fn make_ready(
         &mut self,
-        due: &[Due],
+        call: Call,
         (look, cost): (LookKind, Money),
-        first: AttemptId,
+        attempt: AttemptId,
         planned_at: Timestamp,
     ) {
-        for (index, due) in due.iter().enumerate() {
-            let Some(cell) = self.cell(due.ordinal) else { continue };
-            let code = code(due.ordinal);
-            let arrival = self.arrival.as_ref();
-            let usual = arrival.and_then(|arrival| arrival.usual(&cell.entity));
-            let prior = self.known.get(&code).map(|known| known.row.clone());
-            self.ready.push_back(Job {
-                compiled: Arc::clone(&self.compiled),
-                ordinal: due.ordinal,
-                cell,
-                attempt: AttemptId(first.0 + index as i64),
-                planned_at,
-                priority: priority_word(due.priority),
-                urgency: due.priority,
-                // A page's answer is nobody's evidence.
-                prior: prior.filter(|_| !look.speaks_for_many()),
-                look,
-                cost,
-                before: arrival.map(|arrival| {
-                    let validators = arrival.looked(code).map(|row| row.validators.clone());
-                    let why = arrival.pays(code).filter(|_| look.brings_data()).map(Pay::words);
-                    Box::new(Before { validators: validators.unwrap_or_default(), why })
-                }),
-                usual,
-                closes_at: arrival.map(|_| self.due_at(due.ordinal)),
-            });
-        }
+        let Call { due, cell, others } = call;
+        let code = code(due.ordinal);
+        let arrival = self.arrival.as_ref();
+        let usual = arrival.and_then(|arrival| arrival.usual(&cell.entity));
+        let others = others.into_iter().map(|(due, cell)| Asked {
+            ordinal: due.ordinal,
+            cell,
+            prior: self.known(due.ordinal).cloned(),
+        });
+        let job = Job {
+            compiled: Arc::clone(&self.compiled),
+            ordinal: due.ordinal,
+            cell,
+            attempt,
+            planned_at,
+            priority: priority_word(due.priority),
+            urgency: due.priority,
+            // A page's answer is nobody's evidence.
+            prior: self.known(due.ordinal).filter(|_| !look.speaks_for_many()).cloned(),
+            look,
+            cost,
+            before: arrival.map(|arrival| {
+                let validators = arrival.looked(code).map(|row| row.validators.clone());
+                let why = arrival.pays(code).filter(|_| look.brings_data()).map(Pay::words);
+                Box::new(Before { validators: validators.unwrap_or_default(), why })
+            }),
+            usual,
+            closes_at: arrival.map(|_| self.due_at(due.ordinal)),
+            others: others.collect(),
+        };
+        self.ready.push_back(job);
     }
 
     pub(crate) fn put_back(&mut self, due: &[Due]) {
@@ -451,7 +491,8 @@ impl Runtime {
 
     /// When the agenda next has something to give out.
     pub(crate) fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
-        let wake = self.agenda.wake_at(now)?;
+        let hours = self.hours.wait.map(|wait| wait.until.max(now));
+        let wake = self.agenda.wake_at(now).into_iter().chain(hours).min()?;
         Some(self.spent_until.map_or(wake, |until| wake.max(until)))
     }
 
@@ -477,6 +518,11 @@ impl Runtime {
     /// Cells that are not asked for because their period's budget is spent.
     pub(crate) fn parked(&self) -> u64 {
         self.parked_cells.len() as u64
+    }
+
+    /// Cells of backfill that nothing was asked of yet.
+    pub(crate) fn backfill_count(&self) -> u64 {
+        self.agenda.backfill_count()
     }
 
     pub(crate) fn grid(&self) -> &Arc<Grid> {
@@ -549,9 +595,14 @@ async fn open_arrival(
 }
 
 fn pace_settings(source: &Source) -> FixedPaceSettings {
+    let limit = &source.limit;
+    let delayed = limit.crawl_delay.map(|delay| delay.as_secs_f64().recip());
     FixedPaceSettings {
-        rate_per_second: source.limit.rate_per_second,
-        burst: source.limit.burst,
+        rate_per_second: match (limit.rate_per_second, delayed) {
+            (Some(rate), Some(delayed)) => Some(rate.min(delayed)),
+            (rate, delayed) => rate.or(delayed),
+        },
+        burst: if delayed.is_some() { 1 } else { limit.burst },
         concurrency: source.limit.concurrency,
     }
 }

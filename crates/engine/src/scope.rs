@@ -2,8 +2,10 @@
 
 use env::Moment;
 use jiff::Timestamp;
+use model::SourceId;
 use pace::{
     Decision, HOURS, HourOfWeek, Hourly, LearningPace, Meaning, Memory, Observation, Pace, Profile,
+    Wait,
 };
 use serde::{Deserialize, Serialize};
 use state::PaceRow;
@@ -32,6 +34,9 @@ pub struct Learned {
     pub hours: Vec<(u8, Hourly)>,
     /// The latest decisions, in words.
     pub decisions: VecDeque<KeptDecision>,
+    /// By source: the hours that its backfill waits for.
+    #[serde(default)]
+    pub waits: BTreeMap<String, Wait>,
 }
 
 /// One decision, in words.
@@ -96,6 +101,7 @@ pub(crate) struct Scope {
     told: u64,
     decisions: VecDeque<KeptDecision>,
     books: ScopeBooks,
+    waits: BTreeMap<String, Wait>,
     /// The next request that leaves has waited for the pace.
     pub(crate) waited: bool,
     changed: bool,
@@ -131,6 +137,7 @@ impl Scope {
             told: 0,
             decisions: learned.decisions,
             books: ScopeBooks::default(),
+            waits: BTreeMap::new(),
             waited: false,
             changed: false,
         }
@@ -186,6 +193,20 @@ impl Scope {
         (meaning, new)
     }
 
+    /// What the hours of the week were like.
+    pub(crate) fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// What a source's backfill waits for, for people.
+    pub(crate) fn backfill_waits(&mut self, source: &SourceId, wait: Option<Wait>) {
+        let before = match wait {
+            Some(wait) => self.waits.insert(source.to_string(), wait),
+            None => self.waits.remove(source.as_str()),
+        };
+        self.changed |= before != wait;
+    }
+
     /// Hands the books over to a batch.
     pub(crate) fn take_books(&mut self) -> ScopeBooks {
         ScopeBooks { rate: self.pace.rate(), ..std::mem::take(&mut self.books) }
@@ -202,6 +223,7 @@ impl Scope {
             memory: Some(self.pace.memory()),
             hours: hours.map(|(number, hour)| (number, *hour)).collect(),
             decisions: self.decisions.clone(),
+            waits: self.waits.clone(),
         };
         let learned = serde_json::to_string(&learned).ok()?;
         Some(PaceRow { scope: scope.to_owned(), learned, updated_at: now })

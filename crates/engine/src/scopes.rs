@@ -1,7 +1,8 @@
 //! pace: all limit scopes of an engine: what they learn, what is kept of it, which share is ours.
 
 use crate::{
-    Engine, EngineError, Event, book::pace_observation, observation::Observation, scope::Scope,
+    Engine, EngineError, Event, book::pace_observation, observation::Observation, runtime::Runtime,
+    scope::Scope,
 };
 use jiff::SignedDuration;
 use model::{Outcome, SourceId};
@@ -68,6 +69,7 @@ impl Engine {
         let names = self.sources.values().map(|source| source.scope.clone());
         let new: Vec<String> = names.filter(|name| !self.scopes.contains_key(name)).collect();
         if new.is_empty() {
+            self.keep_crawl_delays();
             return Ok(());
         }
         let rows = self.ports.state.paces().await?;
@@ -77,7 +79,17 @@ impl Engine {
             let row = rows.iter().find(|row| row.scope == name);
             self.scopes.entry(name).or_insert_with(|| Scope::open(row, most, now));
         }
+        self.keep_crawl_delays();
         self.hold_shares().await
+    }
+
+    /// What one source of a scope declares, its server asks of all: the longest counts.
+    fn keep_crawl_delays(&mut self) {
+        for (name, scope) in &mut self.scopes {
+            let of_scope = self.sources.values().filter(|source| source.scope == *name);
+            let delays = of_scope.filter_map(Runtime::crawl_delay);
+            scope.pace.set_interval_min(delays.max().unwrap_or_default());
+        }
     }
 
     /// Asks for our shares of all scopes, and takes what there is.

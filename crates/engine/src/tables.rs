@@ -1,6 +1,6 @@
 //! The columns of data, quarantine and ledger tables, and the rows that go into them.
 
-use crate::observation::{Observation, Quarantined};
+use crate::observation::{Booked, Observation, Quarantined};
 use arrow::{
     array::{
         ArrayRef, BooleanBuilder, Decimal128Builder, Int32Builder, Int64Builder, RecordBatch,
@@ -222,7 +222,7 @@ pub(crate) struct AttemptRows {
 }
 
 impl AttemptRows {
-    pub(crate) fn push(&mut self, observation: &Observation) {
+    pub(crate) fn push(&mut self, observation: &Observation, booked: Booked) {
         let Observation { cell, attempt, facts, .. } = observation;
         self.source.append_value(cell.source.as_str());
         self.entity.append_value(cell.entity.as_str());
@@ -241,8 +241,8 @@ impl AttemptRows {
         self.elapsed_ms.append_value(facts.elapsed.as_millis() as i64);
         self.retry_after_ms
             .append_option(observation.retry_after.map(|wait| wait.as_millis() as i64));
-        self.records.append_value(observation.records as i64);
-        self.quarantined.append_value(observation.quarantined.total as i64);
+        self.records.append_value(booked.records as i64);
+        self.quarantined.append_value(booked.quarantined as i64);
         self.cost.append_value(i128::from(observation.cost.micros));
         self.source_version.append_value(&*observation.source_version.0);
         match &observation.evidence {
@@ -262,7 +262,7 @@ impl AttemptRows {
             }
         }
         self.look.append_option(observation.look.map(model::LookKind::as_str));
-        self.cells.append_value(i64::from(observation.cells));
+        self.cells.append_value(i64::from(booked.cells));
     }
 }
 

@@ -94,8 +94,10 @@ pub fn trial<'a>(
             before: None,
             usual: None,
             closes_at: None,
+            others: Vec::new(),
         };
-        let mut observation = walk(&ways, job).await?;
+        let walked = walk(&ways, job).await?.into_iter().next();
+        let Some(mut observation) = walked else { return Ok(None) };
         if observation.outcome == Outcome::Skipped {
             ports.state.release(&[granted.first]).await?;
         }

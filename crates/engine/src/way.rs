@@ -5,9 +5,9 @@
 //! archive's files, rows stay in memory or in staged files until the engine's loop commits them.
 
 use crate::{
-    answer::Walk,
+    answer::{Walk, with_body, without_body},
     compiled::Compiled,
-    observation::{DataRows, Facts, Observation, QuarantinedRows},
+    observation::{Booked, DataRows, Facts, Observation, QuarantinedRows},
 };
 use archive::{Archive, RefersTo, ResponseRecord, Revisit};
 use env::Clock;
@@ -16,9 +16,12 @@ use jiff::{Timestamp, tz::TimeZone};
 use lake::Lake;
 use model::{AttemptId, CellKey, LookKind, Money, Outcome, Validators, grid::CellOrdinal};
 use state::{CellRow, Evidence};
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 /// A body that is archived already is not archived again if it is larger than a record about it.
@@ -35,7 +38,7 @@ pub(crate) struct Ways {
     pub(crate) observed_at_max: AtomicI64,
 }
 
-/// One cell to be asked for.
+/// One cell to be asked for, or several by one request.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) compiled: Arc<Compiled>,
@@ -58,6 +61,16 @@ pub(crate) struct Job {
     pub(crate) usual: Option<f64>,
     /// When its period closed.
     pub(crate) closes_at: Option<Timestamp>,
+    /// The other cells of its period that the same request asks for.
+    pub(crate) others: Vec<Asked>,
+}
+
+/// A cell that another one's request asks for as well.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) ordinal: CellOrdinal,
+    pub(crate) cell: CellKey,
+    pub(crate) prior: Option<CellRow>,
 }
 
 /// What the looks before say about a cell.
@@ -72,17 +85,24 @@ pub(crate) struct Before {
 /// The engine cannot go on: the archive or the lake refused to take bytes.
 pub(crate) type WayError = crate::EngineError;
 
-/// Walks the way of one attempt.
-pub(crate) async fn walk(ways: &Ways, job: Job) -> Result<Observation, WayError> {
+/// Walks the way of one attempt: an observation of each cell it asked for, the attempt's own first.
+pub(crate) async fn walk(ways: &Ways, job: Job) -> Result<Vec<Observation>, WayError> {
     if !job.look.brings_data() {
-        return crate::look::look(ways, job).await;
+        return Ok(vec![crate::look::look(ways, job).await?]);
     }
     let period = job.cell.period.to_string();
     let compiled = Arc::clone(&job.compiled);
     let started = ways.clock.now();
-    let mut request = match compiled.request(&job.cell.entity, &period) {
+    let unwalked = job.unwalked();
+    let mut request = match compiled.request(&job.entities(), &period) {
         Ok(request) => request,
-        Err(error) => return Ok(job.unwalked().not_sent(started, error.to_string())),
+        Err(error) => {
+            let mut ended = unwalked.not_sent(started, error.to_string());
+            if matches!(error, source::TemplateError::TooLong { .. }) {
+                ended.iter_mut().for_each(Observation::ask_for_fewer);
+            }
+            return Ok(ended);
+        }
     };
     let request_hash = compiled.request_hash(&request);
     request.validators = conditional(&job, &compiled, request_hash);
@@ -94,46 +114,85 @@ pub(crate) async fn walk(ways: &Ways, job: Job) -> Result<Observation, WayError>
     let answer = Answer { fetched: &fetched, url: &facts.url, request_hash, observed_at };
     let kept = keep(ways, &job, &answer).await?;
 
-    let retry_after = fetched.verdict.retry_after;
-    let mut walk =
-        Walk { ways, job: &job, compiled: &compiled, period: &period, observed_at, kept: &kept };
-    let mut made = match fetched.verdict.outcome {
-        Some(outcome) => walk.without_records(outcome, fetched.verdict.detail.clone()).await?,
-        None => walk.with_body(&fetched).await?,
+    let walk = |cell, prior| Walk {
+        ways,
+        compiled: &compiled,
+        attempt: job.attempt,
+        cell,
+        prior,
+        period: &period,
+        observed_at,
+        kept: &kept,
     };
-    if masked {
-        made.detail.push_str("; the answer echoed a secret, which was blanked out");
-    }
-    if let Some(why) = job.before.as_ref().and_then(|before| before.why.as_ref()) {
-        made.detail.push_str("; ");
-        made.detail.push_str(why);
-    }
+    let own = walk(&job.cell, job.prior.as_ref());
+    let others = job.others.iter().map(|other| walk(&other.cell, other.prior.as_ref()));
+    let walks: Vec<Walk<'_>> = std::iter::once(own).chain(others).collect();
+    let made = match fetched.verdict.outcome {
+        Some(outcome) => without_body(&walks, outcome, &fetched.verdict.detail).await?,
+        None => with_body(&walks, &fetched).await?,
+    };
     let spec = compiled.source.arrival.as_ref();
     let same = spec.and_then(|spec| spec.conditional).filter(|_| facts.status == Some(304));
-    Ok(Observation {
-        ordinal: job.ordinal,
-        attempt: job.attempt,
-        planned_at: job.planned_at,
-        priority: job.priority,
-        cost: same.map_or(job.cost, |cost| cost.min(job.cost)),
-        reserved: job.cost,
-        look: Some(job.look),
-        cells: 1,
-        looked: None,
-        source_version: compiled.source.version.clone(),
-        cell: job.cell,
-        outcome: made.outcome,
-        detail: made.detail,
-        retry_after,
-        observed_at,
-        facts,
-        evidence: kept,
-        unchanged: made.unchanged,
-        records: made.records,
-        records_hash: made.records_hash,
-        data: made.data,
-        quarantined: made.quarantined,
-    })
+    let cost = same.map_or(job.cost, |cost| cost.min(job.cost));
+    let mut ended = unwalked.end(started, Outcome::Ok, cost, String::new());
+    let is_about_one_of_them = ended.len() > 1 && refuses_the_whole(&fetched, &job);
+    for (observation, made) in ended.iter_mut().zip(made) {
+        observation.retry_after = fetched.verdict.retry_after;
+        observation.observed_at = observed_at;
+        observation.take(made);
+        if masked {
+            observation.note("the answer echoed a secret, which was blanked out");
+        }
+        if is_about_one_of_them {
+            observation.ask_for_fewer();
+        }
+    }
+    for other in ended.iter_mut().skip(1) {
+        other.facts = facts.clone();
+        other.evidence.clone_from(&kept);
+    }
+    (ended[0].facts, ended[0].evidence) = (facts, kept);
+    if let Some(why) = job.before.as_ref().and_then(|before| before.why.as_ref()) {
+        ended[0].note(why);
+    }
+    Ok(book_together(ended))
+}
+
+/// Whether an answer to a request for many may be due to a single one of them: a name that the
+/// server does not know, or what it fails on again and again.
+fn refuses_the_whole(fetched: &Fetched, job: &Job) -> bool {
+    const FAILURES_MIN: u32 = 3;
+    match fetched.status {
+        Some(401 | 402 | 403 | 407 | 408 | 425 | 429) => false,
+        Some(400..=499) => fetched.verdict.outcome != Some(Outcome::RateLimited),
+        Some(500..) => job.prior.as_ref().is_some_and(|row| row.failures >= FAILURES_MIN),
+        _ => false,
+    }
+}
+
+/// One row of the books speaks for all: that of a cell whose data came, if any did.
+fn book_together(mut ended: Vec<Observation>) -> Vec<Observation> {
+    if ended.len() == 1 {
+        return ended;
+    }
+    let best = ended.iter().position(|it| it.outcome == Outcome::Ok).unwrap_or(0);
+    let (cost, reserved) = (ended[0].cost, ended[0].reserved);
+    ended[0].be_booked_with_another();
+    ended.swap(0, best);
+    let records = ended.iter().map(|it| it.records).sum();
+    let quarantined = ended.iter().map(|it| it.quarantined.total).sum();
+    let mut outcomes: BTreeMap<&str, usize> = BTreeMap::new();
+    for observation in &ended {
+        *outcomes.entry(observation.outcome.as_str()).or_default() += 1;
+    }
+    let outcomes: Vec<String> =
+        outcomes.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
+    let asked = ended.len() as u32;
+    let own = &mut ended[0];
+    own.note(&format!("asked for {asked} entities: {}", outcomes.join(", ")));
+    own.booked = Some(Booked { cells: asked, records, quarantined });
+    (own.cost, own.reserved) = (cost, reserved);
+    ended
 }
 
 impl Ways {
@@ -147,7 +206,8 @@ impl Ways {
 
 /// Validators that may be sent: they belong to this request, this definition, and a body we hold.
 fn conditional(job: &Job, compiled: &Compiled, request_hash: u64) -> Option<Validators> {
-    if !compiled.source.request.conditional {
+    // What an answer for many says of one of them is not what its validators are about.
+    if !compiled.source.request.conditional || !job.others.is_empty() {
         return None;
     }
     let evidence = job.prior.as_ref()?.evidence.as_ref()?;
@@ -158,11 +218,19 @@ fn conditional(job: &Job, compiled: &Compiled, request_hash: u64) -> Option<Vali
 }
 
 impl Job {
+    /// The entities that the request names.
+    fn entities(&self) -> Vec<&str> {
+        let others = self.others.iter().map(|other| &other.cell);
+        std::iter::once(&self.cell).chain(others).map(|cell| cell.entity.as_str()).collect()
+    }
+
     /// What is known of an attempt before it is walked.
     pub(crate) fn unwalked(&self) -> Unwalked {
+        let others = self.others.iter().map(|other| (other.ordinal, other.cell.clone()));
         Unwalked {
             ordinal: self.ordinal,
             cell: self.cell.clone(),
+            others: others.collect(),
             attempt: self.attempt,
             planned_at: self.planned_at,
             priority: self.priority,
@@ -185,6 +253,7 @@ impl Job {
 pub(crate) struct Unwalked {
     ordinal: CellOrdinal,
     cell: CellKey,
+    others: Vec<(CellOrdinal, CellKey)>,
     attempt: AttemptId,
     planned_at: Timestamp,
     priority: &'static str,
@@ -195,24 +264,42 @@ pub(crate) struct Unwalked {
 
 impl Unwalked {
     /// It was never sent, and costs nothing.
-    pub(crate) fn not_sent(self, at: env::Moment, detail: String) -> Observation {
+    pub(crate) fn not_sent(self, at: env::Moment, detail: String) -> Vec<Observation> {
         self.end(at, Outcome::Skipped, Money::ZERO, detail)
     }
 
     /// Our own code broke on its answer.
-    pub(crate) fn broken(self, at: env::Moment) -> Observation {
+    pub(crate) fn broken(self, at: env::Moment) -> Vec<Observation> {
         let cost = self.cost;
         let detail =
             "a defect of this program: its code panicked on the answer; see the log".to_owned();
         self.end(at, Outcome::ParseError, cost, detail)
     }
 
+    /// The same end for each of its cells; the first is the one that is booked.
     pub(crate) fn end(
-        self,
+        mut self,
         at: env::Moment,
         outcome: Outcome,
         cost: Money,
         detail: String,
+    ) -> Vec<Observation> {
+        let others = std::mem::take(&mut self.others);
+        let asked = others.len() as u32 + 1;
+        let mut own = self.alone(at, (outcome, cost, detail));
+        own.asked = asked;
+        own.booked = Some(Booked { cells: asked, records: 0, quarantined: 0 });
+        let mut ended = Vec::with_capacity(asked as usize);
+        ended.extend(others.into_iter().map(|(ordinal, cell)| own.of_another(ordinal, cell)));
+        ended.insert(0, own);
+        ended
+    }
+
+    /// The end of one that asked for a single cell.
+    pub(crate) fn alone(
+        self,
+        at: env::Moment,
+        (outcome, cost, detail): (Outcome, Money, String),
     ) -> Observation {
         Observation {
             ordinal: self.ordinal,
@@ -223,7 +310,9 @@ impl Unwalked {
             cost,
             reserved: self.cost,
             look: Some(self.look),
-            cells: 1,
+            asked: 1,
+            fewer: false,
+            booked: Some(Booked { cells: 1, records: 0, quarantined: 0 }),
             looked: None,
             outcome,
             detail,

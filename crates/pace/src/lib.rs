@@ -12,10 +12,12 @@ mod history;
 mod latency;
 mod window;
 
+pub mod hours;
 pub mod memory;
 pub mod trace;
 
 pub use fixed::{COOL_DOWN_MAX, FixedPace, FixedPaceSettings};
+pub use hours::{Backlog, Wait, wait_for_hours};
 pub use learning::LearningPace;
 pub use memory::{HOURS, HourOfWeek, Hourly, Memory, Profile};
 pub use trace::{Decision, Kind, Why};

@@ -75,6 +75,8 @@ pub struct Agenda {
     /// No period before it has fresh cells.
     fresh_from: u32,
     backfill: Range<u32>,
+    /// Whether backfill is not handed out now.
+    is_backfill_held: bool,
     open: BTreeMap<Slot, Place>,
     /// Waiting cells whose time has come, by priority.
     ready: [BTreeSet<Slot>; 4],
@@ -108,6 +110,7 @@ impl Agenda {
             cursors: vec![0; periods],
             fresh_from: 0,
             backfill: 0..0,
+            is_backfill_held: false,
             open: BTreeMap::new(),
             ready: Default::default(),
             later: BTreeSet::new(),
@@ -136,6 +139,18 @@ impl Agenda {
         self.backfill = periods.start.min(end)..end;
     }
 
+    /// Says whether backfill waits: until it is told otherwise, none of it is handed out.
+    pub fn hold_backfill(&mut self, is_held: bool) {
+        self.is_backfill_held = is_held;
+    }
+
+    /// How many cells of backfill could be handed out, held or not.
+    pub fn backfill_count(&self) -> u64 {
+        let fresh = &self.fresh[self.backfill.start as usize..self.backfill.end as usize];
+        let ready = self.ready[Priority::Backfill as usize].len();
+        fresh.iter().map(|count| u64::from(*count)).sum::<u64>() + ready as u64
+    }
+
     /// Hands out up to `limit` due cells: by priority, then older periods first, then the entities
     /// in turn. They are in flight until [`Agenda::look_at`], [`Agenda::settle`] or
     /// [`Agenda::put_back`] says otherwise.
@@ -144,6 +159,9 @@ impl Agenda {
         let due_periods = self.grid.due_periods(now);
         let mut taken = Vec::with_capacity(limit.min(self.due_count(now) as usize));
         for priority in Priority::ALL {
+            if !self.is_handed_out(priority) {
+                continue;
+            }
             let mut from = self.fresh_from;
             let mut fresh = self.next_fresh(priority, &mut from, due_periods);
             while taken.len() < limit {
@@ -162,6 +180,15 @@ impl Agenda {
             }
         }
         taken
+    }
+
+    /// Hands out an open cell that is not in flight before its time has come, such as one that costs
+    /// nothing to ask for along with others.
+    pub fn take_early(&mut self, ordinal: CellOrdinal) -> Option<Due> {
+        let (_, priority) = self.appointment(ordinal)?;
+        let slot = self.slot(ordinal)?;
+        self.place(slot, Some(Place::InFlight(priority)));
+        Some(Due { ordinal, priority })
     }
 
     /// Looks at a cell again at an instant; opens it if it was settled, replaces an earlier
@@ -210,17 +237,21 @@ impl Agenda {
     /// The next instant at which [`Agenda::take_due`] returns something: `now` if it would at
     /// once, `None` if it never will without further calls.
     pub fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
-        if self.ready.iter().any(|ready| !ready.is_empty()) {
+        let is_ready = |priority: &Priority| !self.ready[*priority as usize].is_empty();
+        if Priority::ALL.iter().any(|priority| self.is_handed_out(*priority) && is_ready(priority))
+        {
             return Some(now);
         }
-        let first = self.fresh_from as usize;
-        let period = (first..self.fresh.len()).find(|period| self.fresh[*period] > 0);
+        let is_held =
+            |period: usize| self.is_backfill_held && self.backfill.contains(&(period as u32));
+        let period = (self.fresh_from as usize..self.fresh.len())
+            .find(|period| self.fresh[*period] > 0 && !is_held(*period));
         let closes_at = period.map(|period| self.grid.periods()[period].closes_at);
         let look_at = self.later.first().map(|(at, _)| *at);
         closes_at.into_iter().chain(look_at).min().map(|at| at.max(now))
     }
 
-    /// How many cells [`Agenda::take_due`] would hand out now.
+    /// How many cells [`Agenda::take_due`] would hand out now, if no backfill were held.
     pub fn due_count(&self, now: Timestamp) -> u64 {
         let periods = self.fresh_from as usize..self.grid.due_periods(now) as usize;
         let fresh = self.fresh.get(periods).unwrap_or_default();
@@ -278,7 +309,12 @@ impl Agenda {
         if let (Some(first), Some(last)) = (kept.clone().min(), kept.max()) {
             extended.set_backfill(*first..*last + 1);
         }
+        extended.is_backfill_held = self.is_backfill_held;
         *self = extended;
+    }
+
+    fn is_handed_out(&self, priority: Priority) -> bool {
+        priority != Priority::Backfill || !self.is_backfill_held
     }
 
     /// Moves the cells whose look has come.

@@ -5,6 +5,7 @@
 
 mod arrivals;
 mod attempts;
+mod bill;
 mod books;
 mod looks;
 mod pace;
@@ -19,6 +20,7 @@ mod closing;
 
 pub use arrivals::Arrivals;
 pub use attempts::Attempts;
+pub use bill::{Bill, Over};
 pub use books::{Budgets, Spent};
 pub use ending::{Expected, Found, judge_cell};
 pub use looks::Looks;

@@ -8,7 +8,7 @@ use crate::{
     clock::{LifeClock, later},
     kill::{Durable, KillSwitch, Lost, MortalArchive, MortalLake, MortalState, Strike},
     scenario::{Elapsed, RunMode, Scenario, ScenarioError, Wish, WishKind},
-    server::{Servers, SimTransport, fnv},
+    server::{Arrival, Servers, SimTransport, fnv},
 };
 use archive::MemoryArchive;
 use engine::{Control, Engine, EngineError, Event, Options, Ports, Summary, Watchers};
@@ -19,7 +19,12 @@ use lake::MemoryLake;
 use model::{Budget, Money, SourceId};
 use source::Source;
 use state::{MemoryStore, NewBackfill, NewProject, StateStore};
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::sync::mpsc;
 
 /// An engine that was told to end does so within this.
@@ -46,12 +51,15 @@ pub struct Play {
     pub kills: Option<u32>,
     /// Whether to keep the events as text.
     pub trace: bool,
+    /// The folder of the histories.
+    pub histories: PathBuf,
 }
 
 impl Play {
     /// A scenario as it is, with a seed.
     pub fn new(name: &str, seed: u64) -> Self {
-        Self { name: name.to_owned(), seed, kills: None, trace: false }
+        let histories = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/arrivals");
+        Self { name: name.to_owned(), seed, kills: None, trace: false, histories }
     }
 
     /// Reads the scenario and plays it.
@@ -59,7 +67,7 @@ impl Play {
     /// # Errors
     /// The scenario cannot be played, or an invariant does not hold.
     pub fn run(&self) -> Result<Played, PlayError> {
-        play(&Scenario::named(&self.name)?, self)
+        play(&Scenario::named(&self.name)?.drawn(&self.histories, self.seed)?, self)
     }
 
     /// The line that plays it again.
@@ -80,6 +88,8 @@ pub struct Played {
     pub live: BTreeMap<SourceId, Live>,
     /// The words of the states of all cells.
     pub states: BTreeMap<(SourceId, String, String), &'static str>,
+    /// All requests, as their servers saw them.
+    pub log: Vec<Arrival>,
     /// The events as text, if they were asked for.
     pub trace: Vec<String>,
 }
@@ -435,7 +445,8 @@ impl<'a> Game<'a> {
                 states.insert(key, row.state.as_str());
             }
         }
-        Played { report, trace_hash, live: self.watch.live(), states, trace: self.trace }
+        let log = std::mem::take(&mut self.servers.book().log);
+        Played { report, trace_hash, live: self.watch.live(), states, log, trace: self.trace }
     }
 }
 

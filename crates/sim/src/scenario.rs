@@ -4,12 +4,18 @@
 //! Times of a scenario count from its start (`"2d6h"`); a day has 24 hours. The world's time is the
 //! true one: steps of the engine's clock move nothing here.
 
+use crate::history::{History, HistoryError};
 use engine::Mode;
-use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp, civil::Date};
+use env::Entropy;
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp, civil::Date, tz::TimeZone};
 use model::grid::EntityRow;
 use serde::{Deserialize, Deserializer};
 use source::Source;
-use std::{collections::BTreeMap, path::Path, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// One file of the folder `scenarios`.
 #[derive(Debug, Clone, Deserialize)]
@@ -19,6 +25,8 @@ pub struct Scenario {
     pub about: String,
     /// The true time at its start.
     pub start: Timestamp,
+    /// The latest start: the seed draws one, by whole days.
+    pub start_until: Option<Timestamp>,
     /// How long it lasts.
     pub duration: Elapsed,
     /// How the engine runs.
@@ -139,15 +147,23 @@ pub enum WishKind {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Endpoint {
-    /// So many entities `E000`, `E001`, ...
+    /// So many entities `E000`, `E001`, ...; with a `history`, that many of its own at most, drawn
+    /// from the seed.
     pub entities: u32,
+    /// The name of a real history, in the folder that is given: its entities, and when their data
+    /// came.
+    pub history: Option<String>,
+    /// That history, once it is read.
+    #[serde(skip)]
+    pub known: Option<Arc<Known>>,
     /// Which entities are listed when; the others always.
     #[serde(default)]
     pub listed: Vec<Listed>,
     /// The source file as a person writes it, without its entities.
     ///
     /// Its fields are `s` (text: the entity), `n` (int: the record's number) and `c`
-    /// (decimal(18,6)); its key is entity, period and `n`.
+    /// (decimal(18,6)); its key is entity, period and `n`. `@start` is the day of the scenario's
+    /// start, `@expected` the file of the pairs that its history expects.
     pub definition: String,
     /// When data appear, and how they change.
     #[serde(default)]
@@ -160,6 +176,17 @@ pub struct Endpoint {
     /// What arrived longer ago than this, before its deadline and the end, is present at the end;
     /// not checked if missing.
     pub present_within: Option<Elapsed>,
+}
+
+/// A history as an endpoint has it.
+#[derive(Debug)]
+pub struct Known {
+    /// Its arrivals.
+    pub history: History,
+    /// The file of its expected pairs.
+    pub expected: PathBuf,
+    /// What draws its entities.
+    seed: u64,
 }
 
 /// The listing of some entities.
@@ -283,6 +310,8 @@ pub struct Heads {
 pub struct Limiter {
     /// Requests per second.
     pub rate: f64,
+    /// By the hour of the day (UTC), instead.
+    pub rate_by_hour: Option<[f64; 24]>,
     /// Requests at once after a pause.
     pub burst: f64,
     /// Requests in flight.
@@ -333,6 +362,8 @@ pub struct Accept {
     pub outcomes: BTreeMap<String, [u64; 2]>,
     /// The true time from the start until the engine ended by itself.
     pub finished_within: Option<Elapsed>,
+    /// Looks and delays of the cells of histories, divided by what a poll every 30 minutes costs.
+    pub cost_of_cron: Option<[f64; 2]>,
 }
 
 /// A span of time such as `"2d6h"` or `"-90m"`; a day has 24 hours.
@@ -377,6 +408,9 @@ pub enum ScenarioError {
         /// What was found where.
         message: String,
     },
+    /// The history of a source cannot be had.
+    #[error(transparent)]
+    History(#[from] HistoryError),
     /// One of its sources is not one.
     #[error("the scenario's source {number} is not understood:\n{message}")]
     Definition {
@@ -414,12 +448,34 @@ impl Scenario {
         })
     }
 
+    /// Draws its start, and reads its histories from a folder.
+    ///
+    /// # Errors
+    /// A history is not there, or not understood.
+    pub fn drawn(mut self, folder: &Path, seed: u64) -> Result<Self, ScenarioError> {
+        if let Some(last) = self.start_until {
+            let days = last.duration_since(self.start).as_hours() / 24;
+            let mut chance = Entropy::from_seed(seed).child("start");
+            let drawn = chance.below(days.unsigned_abs() + 1) as i64;
+            let start = self.start.checked_add(SignedDuration::from_hours(24 * drawn));
+            self.start = start.unwrap_or(last);
+        }
+        for endpoint in &mut self.sources {
+            let Some(name) = &endpoint.history else { continue };
+            let history = History::read(folder, name)?;
+            let expected = History::expected(folder, name);
+            endpoint.known = Some(Arc::new(Known { history, expected, seed }));
+        }
+        Ok(self)
+    }
+
     /// The sources as the engine takes them, in the order of the file.
     ///
     /// # Errors
     /// One of the definitions has a mistake.
     pub fn sources(&self) -> Result<Vec<Source>, ScenarioError> {
-        self.sources.iter().enumerate().map(|(at, endpoint)| endpoint.source(at + 1)).collect()
+        let numbered = (1..).zip(&self.sources);
+        numbered.map(|(number, endpoint)| endpoint.source(number, self.start)).collect()
     }
 
     /// When it ends, in true time.
@@ -429,9 +485,8 @@ impl Scenario {
 }
 
 impl Endpoint {
-    fn source(&self, number: usize) -> Result<Source, ScenarioError> {
-        let names: Vec<String> = (0..self.entities).map(|at| format!("\"E{at:03}\"")).collect();
-        let text = format!("{}\n[entities]\nlist = [{}]\n", self.definition, names.join(", "));
+    fn source(&self, number: usize, start: Timestamp) -> Result<Source, ScenarioError> {
+        let text = self.text(start);
         let none = |_: &str| None;
         let file = PathBuf::from(format!("source_{number}.toml"));
         let (source, diagnostics) = source::parse_source(Path::new("."), &file, &text, &none);
@@ -444,7 +499,36 @@ impl Endpoint {
             .enumerate()
             .map(|(at, row)| self.with_listing(at as u32, row))
             .collect();
+        if let Some(known) = &self.known {
+            self.sample(&mut source, known.seed);
+        }
         Ok(source)
+    }
+
+    /// Its source file.
+    fn text(&self, start: Timestamp) -> String {
+        let Some(known) = &self.known else {
+            let names: Vec<String> = (0..self.entities).map(|at| format!("\"E{at:03}\"")).collect();
+            return format!("{}\n[entities]\nlist = [{}]\n", self.definition, names.join(", "));
+        };
+        let day = start.to_zoned(TimeZone::UTC).date().to_string();
+        let expected = known.expected.display().to_string();
+        self.definition.replace("@start", &day).replace("@expected", &expected)
+    }
+
+    /// Of more entities than it shall have, only those drawn from the seed are expected.
+    fn sample(&self, source: &mut Source, seed: u64) {
+        let entropy = Entropy::from_seed(seed).child("entities");
+        let mut order: Vec<(u64, u32)> = (0..)
+            .zip(&source.entities)
+            .map(|(at, row)| (entropy.child(row.entity.as_str()).bits(), at))
+            .collect();
+        order.sort_unstable();
+        let drawn: BTreeSet<u32> =
+            order.into_iter().take(self.entities as usize).map(|(_, at)| at).collect();
+        if let Some(pairs) = &mut source.pairs {
+            pairs.retain(|(entity, _)| drawn.contains(entity));
+        }
     }
 
     fn with_listing(&self, at: u32, row: EntityRow) -> EntityRow {

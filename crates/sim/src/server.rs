@@ -100,7 +100,7 @@ impl Servers {
     ) -> Kind {
         let (cell, now) = (&arrival.cell, arrival.at);
         if let Some(limiter) = &server.limiter
-            && !self.book().admit(&cell.source, limiter, arrival.elapsed)
+            && !self.book().admit(arrival, limiter)
         {
             return Kind::Refused;
         }

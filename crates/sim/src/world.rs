@@ -5,7 +5,7 @@
 
 use crate::{
     clock::later,
-    scenario::{Arrivals, Elapsed, Scenario},
+    scenario::{Elapsed, Endpoint, Scenario},
 };
 use env::Entropy;
 use jiff::{SignedDuration, Timestamp};
@@ -25,7 +25,7 @@ const CLOSE_MICROS_MAX: u64 = 99_999_999_999_999;
 #[derive(Debug)]
 pub struct World {
     entropy: Entropy,
-    sources: BTreeMap<SourceId, (Source, Arrivals)>,
+    sources: BTreeMap<SourceId, (Source, Endpoint)>,
     cells: Mutex<BTreeMap<CellKey, Arc<Truth>>>,
 }
 
@@ -81,9 +81,7 @@ impl World {
     pub fn new(scenario: &Scenario, sources: &[Source], seed: u64) -> Self {
         let endpoints = scenario.sources.iter().zip(sources);
         let sources = endpoints
-            .map(|(endpoint, source)| {
-                (source.id.clone(), (source.clone(), endpoint.arrivals.clone()))
-            })
+            .map(|(endpoint, source)| (source.id.clone(), (source.clone(), endpoint.clone())))
             .collect();
         let entropy = Entropy::from_seed(seed).child("world");
         Self { entropy, sources, cells: Mutex::default() }
@@ -95,13 +93,14 @@ impl World {
         if let Some(truth) = cells.get(cell) {
             return Some(Arc::clone(truth));
         }
-        let (source, arrivals) = self.sources.get(&cell.source)?;
-        let truth = Arc::new(self.draw(cell, source, arrivals));
+        let (source, endpoint) = self.sources.get(&cell.source)?;
+        let truth = Arc::new(self.draw(cell, source, endpoint));
         cells.insert(cell.clone(), Arc::clone(&truth));
         Some(truth)
     }
 
-    fn draw(&self, cell: &CellKey, source: &Source, arrivals: &Arrivals) -> Truth {
+    fn draw(&self, cell: &CellKey, source: &Source, endpoint: &Endpoint) -> Truth {
+        let arrivals = &endpoint.arrivals;
         let due_at = source.calendar.due_at(cell.period);
         let habits = self.entropy.child(cell.source.as_str());
         let mut habit = habits.child(cell.entity.as_str());
@@ -121,10 +120,12 @@ impl World {
             .collect();
         let pause = between(arrivals.corrected_after, &mut chance);
         let corrected = close(&mut chance);
-        if !comes {
-            return Truth { due_at, versions: Vec::new() };
-        }
-        let at = due_at.checked_add(after + stray + late_by).unwrap_or(Timestamp::MAX);
+        let drawn = || due_at.checked_add(after + stray + late_by).unwrap_or(Timestamp::MAX);
+        let at = match &endpoint.known {
+            Some(known) => known.history.came(&cell.entity, cell.period),
+            None => comes.then(drawn),
+        };
+        let Some(at) = at else { return Truth { due_at, versions: Vec::new() } };
         let mut versions = vec![Version { at, records: records.clone() }];
         if is_corrected {
             if is_withdrawn {

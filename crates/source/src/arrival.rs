@@ -171,7 +171,7 @@ fn read_page_url(table: &Table, report: &mut Report) -> Option<Template> {
         let help = "look at a single entity by `head`, or leave `{{ entity }}` out";
         report.error_help(span, "one page speaks for all entities: it cannot name one", help);
     }
-    if let Err(error) = url.render_url("entity", "2026-01-05") {
+    if let Err(error) = url.render_url(&["entity"], "2026-01-05") {
         report_template(&error, span, report);
         return None;
     }

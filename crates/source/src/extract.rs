@@ -167,13 +167,7 @@ pub(crate) fn read_expect(
     fields: &[FieldSpec],
     report: &mut Report,
 ) -> ExpectSpec {
-    let declared: Vec<&str> = extract
-        .table("fields")
-        .map(|fields| {
-            let names = fields.entries.iter().map(|entry| entry.key.as_str());
-            names.chain(fields.refused.iter().map(String::as_str)).collect()
-        })
-        .unwrap_or_default();
+    let declared = declared_fields(extract);
     let known = Known { declared: &declared, fields };
     let mut key: Vec<String> = Vec::new();
     for item in table.list("key").unwrap_or_default() {
@@ -205,6 +199,27 @@ fn read_records(table: &Table, report: &mut Report) -> Option<RecordsPerCell> {
         report.error(entry.item.span, "`records_per_cell` needs `min` or `max`");
     }
     Some(RecordsPerCell { min, max })
+}
+
+/// The names of all fields that stand in the file, also of those with mistakes.
+fn declared_fields(extract: &Table) -> Vec<&str> {
+    extract
+        .table("fields")
+        .map(|fields| {
+            let names = fields.entries.iter().map(|entry| entry.key.as_str());
+            names.chain(fields.refused.iter().map(String::as_str)).collect()
+        })
+        .unwrap_or_default()
+}
+
+/// The type of a field that another key names, if it exists and could be read.
+pub(crate) fn field_kind(
+    extract: &Table,
+    fields: &[FieldSpec],
+    (name, span): (&str, Span),
+    report: &mut Report,
+) -> Option<FieldType> {
+    Known { declared: &declared_fields(extract), fields }.kind(name, span, report)
 }
 
 /// The fields a check may name.

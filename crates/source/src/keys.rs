@@ -138,7 +138,11 @@ pub(crate) static PERIODS: Section = Section {
 
 pub(crate) static REQUEST: Section = Section {
     keys: &[
-        required("url", Kind::Text, "The address, with {{ entity }} and {{ period }}."),
+        required(
+            "url",
+            Kind::Text,
+            "The address, with {{ entity }} (or {{ entities }}) and {{ period }}.",
+        ),
         key("method", Kind::Text, "GET or POST (default: GET)."),
         key("body", Kind::Text, "The body of a POST, with {{ entity }} and {{ period }}."),
         key("headers", Kind::Named(&Kind::Text), "Header fields; secrets as ${NAME} or file:path."),
@@ -163,7 +167,11 @@ pub(crate) static REQUEST: Section = Section {
             "The status codes by which this server says that there is nothing.",
         ),
         key("conditional", Kind::Flag, "Whether to ask \"still the same?\" (default: true)."),
-        later("max_entities"),
+        key(
+            "max_entities",
+            Kind::Count { min: 2, max: 10_000 },
+            "The most entities of one request, for {{ entities | join(',') }} (default: one each).",
+        ),
         later("query"),
         later("pages"),
         later("paginate"),
@@ -207,6 +215,11 @@ pub(crate) static LIMIT: Section = Section {
             "Requests in flight (default: 64; without `learn` 8).",
         ),
         key(
+            "crawl_delay",
+            Kind::Duration,
+            "The least time from one request to the next, at most 1h (default: none).",
+        ),
+        key(
             "scope",
             Kind::Text,
             "A name that sources with the same limit share (default: server and credential).",
@@ -215,6 +228,11 @@ pub(crate) static LIMIT: Section = Section {
             "learn",
             Kind::Flag,
             "Whether to find out beneath these how fast the server may be asked (default: true).",
+        ),
+        key(
+            "prefer_open_hours",
+            Kind::Flag,
+            "Whether backfill waits for hours that let more through (default: false).",
         ),
     ],
 };
@@ -237,6 +255,11 @@ pub(crate) static EXTRACT: Section = Section {
         required("format", Kind::Text, "json."),
         required("records", Kind::Text, "The path of the records, such as \"$.data[*]\"."),
         key("empty", Kind::Text, "What proves an empty answer, such as \"$.total == 0\"."),
+        key(
+            "entity_field",
+            Kind::Text,
+            "The field that names a record's entity, where a request asks for many.",
+        ),
         key("record_limit", Kind::Size, "The most bytes of one record (default: 16MiB)."),
         key("depth_limit", Kind::Count { min: 1, max: 512 }, "The deepest nesting (default: 64)."),
         required("fields", Kind::Named(&Kind::Section(&FIELD)), "The columns, in order."),

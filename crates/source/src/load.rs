@@ -190,10 +190,13 @@ fn build(
 
     let id = read_name(file, root, report);
     let expected = expected::read(root, surroundings, report, others);
-    let request =
+    let mut request =
         root.table("request").and_then(|table| request::read(table, surroundings, report));
     let extract = root.table("extract").and_then(|table| extract::read(table, report));
     let fields = extract.as_ref().map_or(&[][..], |extract| &extract.fields);
+    if let Some(request) = &mut request {
+        request.many = request::read_many(root, request, fields, report);
+    }
     let expect = extract::read_expect(of("expect"), of("extract"), fields, report);
     let table = read_table(of("load"), id.as_ref(), report);
     let to = read_destinations(of("load"), report);
@@ -234,19 +237,28 @@ fn build(
     })
 }
 
-/// Writes the request of one cell, to find what would fail for all of them.
+/// Writes one request, to find what would fail for all of them.
 fn try_request(table: &Table, request: &RequestSpec, expected: &Expected, report: &mut Report) {
-    let entity = expected.entities.first().map_or("entity", |row| row.entity.as_str());
+    // The longest names make the longest request for many.
+    let mut names: Vec<&str> = expected.entities.iter().map(|row| row.entity.as_str()).collect();
+    if let Some(many) = &request.many {
+        names.sort_by_key(|name| std::cmp::Reverse(name.len()));
+        names.truncate(many.entities_max as usize);
+    } else {
+        names.truncate(1);
+    }
+    if names.is_empty() {
+        names.push("entity");
+    }
     let day = || "2026-01-05".to_owned();
     let period = match &expected.calendar.calendar {
         Calendar::Once => "once".to_owned(),
         Calendar::Pairs(periods) => periods.first().map_or_else(day, ToString::to_string),
         _ => day(),
     };
-    request::try_render(table, request, entity, &period, report);
+    request::try_render(table, request, &names, &period, report);
     let entities = expected.entities.len();
-    let one_for_all = !request.url.mentions_entity()
-        && !request.body.as_ref().is_some_and(Template::mentions_entity);
+    let one_for_all = !request.any_template(Template::mentions_entity);
     if let (Some((_, span)), true) = (table.text("url"), entities > 1 && one_for_all) {
         let message = format!("the same request would be sent for each of {entities} entities");
         report.warning(span, message, "write `{{ entity }}` where the entity belongs");

@@ -2,14 +2,18 @@
 
 use crate::{
     diagnostic::{Report, Span},
+    extract::field_kind,
     load::{Surroundings, fitting_name},
     secret::{self, HeaderText, Part},
-    spec::{Auth, LimitSpec, Method, RequestSpec, escape_of},
+    spec::{Auth, LimitSpec, ManySpec, Method, RequestSpec, escape_of},
     template::{Template, TemplateError},
     tree::{Entry, Table},
 };
 use jiff::SignedDuration;
-use model::{Money, SourceId};
+use model::{
+    Money, SourceId,
+    field::{FieldSpec, FieldType},
+};
 
 const GIB: u64 = 1 << 30;
 const HTML_LIMIT_BYTES: u64 = 1 << 20;
@@ -17,7 +21,11 @@ const HTML_LIMIT_BYTES: u64 = 1 << 20;
 const CONCURRENCY: u32 = 64;
 /// Where nothing is learned, so that nothing else is beneath it.
 const CONCURRENCY_UNLEARNED: u32 = 8;
+/// Whether backfill waits for hours that let more through, if a file does not say.
+const PREFER_OPEN_HOURS: bool = false;
 const REDIRECTS_MAX: u32 = 5;
+/// Longer ones are a matter of when to look, not of how fast.
+const CRAWL_DELAY_MAX: SignedDuration = SignedDuration::from_hours(1);
 
 /// Header fields that the client itself must write.
 const OWN_HEADERS: [&str; 13] = [
@@ -75,7 +83,64 @@ pub(crate) fn read(
         redirects_max: table.count("redirects_max").map_or(REDIRECTS_MAX, |count| count as u32),
         empty_status,
         conditional: table.flag("conditional").unwrap_or(true),
+        many: None,
     })
+}
+
+/// `max_entities` and what it needs elsewhere: a place in a template, and a field by which the
+/// records are told apart.
+pub(crate) fn read_many(
+    root: &Table,
+    request: &RequestSpec,
+    fields: &[FieldSpec],
+    report: &mut Report,
+) -> Option<ManySpec> {
+    let place = |key: &str, inner: &str| {
+        let table = root.table(key)?;
+        Some(table.entry(inner)?.key_span)
+    };
+    let field = root.table("extract").and_then(|table| table.text("entity_field"));
+    let most = root.table("request").and_then(|table| table.count("max_entities"));
+    let url = place("request", "url").unwrap_or_default();
+    let Some(entities_max) = most else {
+        if request.any_template(Template::mentions_entities) {
+            let help = "write `max_entities = 100`, or what the server takes";
+            report.error_help(url, "`entities` needs `max_entities`", help);
+        } else if let Some((_, span)) = field {
+            let help = "it is for requests with `max_entities`: remove it";
+            report.error_help(span, "`entity_field` has no use here", help);
+        }
+        return None;
+    };
+    let key = place("request", "max_entities").unwrap_or_default();
+    if !request.any_template(Template::mentions_entities) {
+        let help = "write `{{ entities | join(',') }}` where the entities belong";
+        report.error_help(key, "with `max_entities` a template has to name `entities`", help);
+    }
+    if request.any_template(Template::mentions_one_entity) {
+        let help = "write `{{ entities | join(',') }}` in its place";
+        report.error_help(url, "with `max_entities` no template can name `entity`", help);
+    }
+    if let Some(spec) = root.table("arrival").and_then(|table| table.entry("conditional")) {
+        let help = "remove it: whether many are the same cannot be asked at once";
+        report.error_help(
+            spec.key_span,
+            "`conditional` and `max_entities` exclude each other",
+            help,
+        );
+    }
+    let Some((name, span)) = field else {
+        let help = "write `entity_field = \"symbol\"` in `[extract]`: a field that is the entity";
+        report.error_help(key, "with `max_entities` records have to name their entity", help);
+        return None;
+    };
+    let extract = root.table("extract")?;
+    if field_kind(extract, fields, (name, span), report)? != FieldType::Text {
+        let help = format!("write `{name} = {{ ..., type = \"text\" }}`");
+        report.error_help(span, format!("the field `{name}` is not a text"), help);
+        return None;
+    }
+    Some(ManySpec { entities_max: entities_max as u32, entity_field: name.to_owned() })
 }
 
 pub(crate) fn report_template(error: &TemplateError, span: Span, report: &mut Report) {
@@ -85,7 +150,7 @@ pub(crate) fn report_template(error: &TemplateError, span: Span, report: &mut Re
         TemplateError::Render { message, .. } if message.contains("filter") => report.error_help(
             place,
             error.to_string(),
-            "filters are lower, upper, trim, replace and, for periods, strftime",
+            "filters are lower, upper, trim, replace, for periods strftime, and for entities join",
         ),
         _ => report.error(place, error.to_string()),
     }
@@ -102,22 +167,28 @@ fn read_url(table: &Table, report: &mut Report) -> Option<Template> {
     }
 }
 
-/// Renders URL and body for one cell, so that what would fail for all is known at once.
+/// Renders URL and body once, so that what would fail for all is known at once.
 pub(crate) fn try_render(
     table: &Table,
     request: &RequestSpec,
-    entity: &str,
+    entities: &[&str],
     period: &str,
     report: &mut Report,
 ) {
+    // What is wrong with one entity's name only is said when it is asked for.
+    let spares = |error: &TemplateError| match error {
+        TemplateError::DotSegment { .. } => true,
+        TemplateError::TooLong { .. } => entities.len() == 1,
+        _ => false,
+    };
     if let Some((_, span)) = table.text("url")
-        && let Err(error) = request.url.render_url(entity, period)
-        && !matches!(error, TemplateError::DotSegment { .. } | TemplateError::TooLong { .. })
+        && let Err(error) = request.url.render_url(entities, period)
+        && !spares(&error)
     {
         report_template(&error, span, report);
     }
     if let Some((_, span)) = table.text("body")
-        && let Err(error) = request.render_body(entity, period)
+        && let Err(error) = request.render_body(entities, period)
     {
         report_template(&error, span, report);
     }
@@ -373,9 +444,28 @@ pub(crate) fn read_limit(table: Option<&Table>, report: &mut Report) -> LimitSpe
         rate_per_second: table.and_then(|table| table.rate("rate")),
         burst: count("burst", 1),
         concurrency: count("concurrency", concurrency),
+        crawl_delay: table.and_then(|table| read_crawl_delay(table, report)),
         scope: table.and_then(|table| read_scope(table, report)),
         learn,
+        prefer_open_hours: table
+            .and_then(|table| table.flag("prefer_open_hours"))
+            .unwrap_or(PREFER_OPEN_HOURS),
     }
+}
+
+/// What a `robots.txt` calls `Crawl-delay`.
+fn read_crawl_delay(limit: &Table, report: &mut Report) -> Option<SignedDuration> {
+    let delay = limit.duration("crawl_delay")?;
+    let (_, span) = limit.text("crawl_delay")?;
+    if delay > CRAWL_DELAY_MAX {
+        let help = "to look seldom, declare `look_every` in `[periods]`";
+        report.error_help(span, "`crawl_delay` is longer than an hour", help);
+    }
+    if limit.count("burst").is_some_and(|burst| burst > 1) {
+        let help = "leave out one of the two";
+        report.error_help(span, "with a `crawl_delay` no `burst` leaves at once", help);
+    }
+    Some(delay)
 }
 
 /// A name as those of sources: one that is derived, with its `://`, cannot be meant.

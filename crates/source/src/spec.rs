@@ -187,12 +187,35 @@ pub struct RequestSpec {
     pub empty_status: Vec<u16>,
     /// Whether to ask "still the same?" where an earlier answer allows it.
     pub conditional: bool,
+    /// How one request asks for many cells of a period; `None`: each is asked for by itself.
+    pub many: Option<ManySpec>,
+}
+
+/// One request for many entities.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManySpec {
+    /// The most entities of one request, at least 2.
+    pub entities_max: u32,
+    /// The text field of a record that names the entity it belongs to.
+    pub entity_field: String,
 }
 
 impl RequestSpec {
-    /// The body of a cell's request.
-    pub fn render_body(&self, entity: &str, period: &str) -> Result<Option<String>, TemplateError> {
-        self.body.as_ref().map(|body| body.render_text(entity, period)).transpose()
+    /// The body of a request for cells of one period.
+    ///
+    /// # Errors
+    /// The template fails.
+    pub fn render_body(
+        &self,
+        entities: &[&str],
+        period: &str,
+    ) -> Result<Option<String>, TemplateError> {
+        self.body.as_ref().map(|body| body.render_text(entities, period)).transpose()
+    }
+
+    /// Whether a template of it fulfils a condition.
+    pub(crate) fn any_template(&self, condition: impl Fn(&Template) -> bool) -> bool {
+        condition(&self.url) || self.body.as_ref().is_some_and(condition)
     }
 }
 
@@ -238,12 +261,16 @@ pub struct LimitSpec {
     pub burst: u32,
     /// How many requests may be in flight, at least 1.
     pub concurrency: u32,
+    /// The least time from one request to the next, above 0, at most an hour; `burst` is 1 then.
+    pub crawl_delay: Option<SignedDuration>,
     /// The declared name of the limit that its requests count against; see
     /// [`Source::limit_scope`].
     pub scope: Option<String>,
     /// Whether the limit is learned beneath these. `false`: only what this file declares and
     /// `Retry-After` limit requests.
     pub learn: bool,
+    /// Whether backfill waits for the hours in which the server lets more through.
+    pub prefer_open_hours: bool,
 }
 
 /// How the values of a body are written, by its content type.

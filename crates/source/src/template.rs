@@ -1,4 +1,5 @@
-//! Templates of URLs and bodies: MiniJinja with `entity` and `period`.
+//! Templates of URLs and bodies: MiniJinja with `entity`, `period` and, for requests that ask for
+//! many, `entities`.
 //!
 //! An entity is data. Where it enters a URL every byte outside of the unreserved characters of RFC
 //! 3986 is percent-encoded, so that no entity can leave its path segment or its query value, and
@@ -169,10 +170,20 @@ impl Template {
 
     /// Whether what it renders to may differ between entities.
     pub fn mentions_entity(&self) -> bool {
+        self.mentions_one_entity() || self.mentions_entities()
+    }
+
+    /// Whether it has a place for one entity.
+    pub fn mentions_one_entity(&self) -> bool {
         match &self.form {
             Form::Pieces(pieces, _) => pieces.contains(&Piece::Entity),
-            Form::MiniJinja(_) => self.text.contains("entity"),
+            Form::MiniJinja(environment) => names(environment, &["entity"]),
         }
+    }
+
+    /// Whether it has a place for many entities.
+    pub fn mentions_entities(&self) -> bool {
+        matches!(&self.form, Form::MiniJinja(environment) if names(environment, &["entities"]))
     }
 
     /// Whether what it renders to may differ between periods.
@@ -183,9 +194,12 @@ impl Template {
         }
     }
 
-    /// The URL of a cell.
-    pub fn render_url(&self, entity: &str, period: &str) -> Result<Url, TemplateError> {
-        let text = self.render_text(entity, period)?;
+    /// The URL of a request for cells of one period: mostly of one entity.
+    ///
+    /// # Errors
+    /// The template fails, or gives what cannot be asked for.
+    pub fn render_url(&self, entities: &[&str], period: &str) -> Result<Url, TemplateError> {
+        let text = self.render_text(entities, period)?;
         if text.trim().is_empty() {
             return Err(TemplateError::Empty);
         }
@@ -231,8 +245,12 @@ impl Template {
         }
     }
 
-    /// The text of a cell, such as a request's body.
-    pub fn render_text(&self, entity: &str, period: &str) -> Result<String, TemplateError> {
+    /// The text for cells of one period, such as a request's body. `entity` is the first one.
+    ///
+    /// # Errors
+    /// The template fails.
+    pub fn render_text(&self, entities: &[&str], period: &str) -> Result<String, TemplateError> {
+        let entity = entities.first().copied().unwrap_or_default();
         match &self.form {
             Form::Pieces(pieces, escape) => {
                 let mut out =
@@ -248,7 +266,7 @@ impl Template {
             }
             Form::MiniJinja(environment) => environment
                 .get_template(NAME)
-                .and_then(|template| template.render(minijinja::context! { entity, period }))
+                .and_then(|template| template.render(context(entity, entities, period)))
                 .map_err(|error| render_error(&error)),
         }
     }
@@ -337,6 +355,8 @@ fn compile(text: &str, escape: Escape) -> Result<Environment<'static>, TemplateE
         }
         let mut escaped = String::new();
         match value.as_str() {
+            // What a filter has escaped already.
+            Some(text) if value.is_safe() => escaped.push_str(text),
             Some(text) => escape.push(&mut escaped, text),
             None => escape.push(&mut escaped, &value.to_string()),
         }
@@ -348,23 +368,44 @@ fn compile(text: &str, escape: Escape) -> Result<Environment<'static>, TemplateE
     environment
         .add_filter("replace", |text: String, from: String, to: String| text.replace(&from, &to));
     environment.add_filter("strftime", strftime);
+    // Each value is escaped by itself: what stands between them is the template's own.
+    environment.add_filter("join", move |values: Vec<String>, between: Option<String>| {
+        let between = between.unwrap_or_default();
+        let mut joined = String::new();
+        for (index, value) in values.iter().enumerate() {
+            joined.push_str(if index > 0 { &between } else { "" });
+            escape.push(&mut joined, value);
+        }
+        Value::from_safe_string(joined)
+    });
     environment.add_template_owned(NAME, text.to_owned()).map_err(|error| syntax_error(&error))?;
     check_variables(&environment, text)?;
     Ok(environment)
 }
 
-/// Only `entity` and `period` exist; anything else is a mistake that is known before it renders.
+/// The variables of a request for cells of one period.
+fn context(entity: &str, entities: &[&str], period: &str) -> Value {
+    minijinja::context! { entity, entities => entities.iter().copied().map(Value::from).collect::<Vec<_>>(), period }
+}
+
+/// Whether the template names one of some variables.
+fn names(environment: &Environment<'_>, variables: &[&str]) -> bool {
+    let named = environment.get_template(NAME).map(|it| it.undeclared_variables(false));
+    named.is_ok_and(|named| variables.iter().any(|variable| named.contains(*variable)))
+}
+
+/// Only `entity`, `entities` and `period` exist; anything else is a mistake that is known before it renders.
 fn check_variables(environment: &Environment<'_>, text: &str) -> Result<(), TemplateError> {
     let template = environment.get_template(NAME).map_err(|error| syntax_error(&error))?;
     let unknown = template
         .undeclared_variables(false)
         .into_iter()
-        .filter(|name| !matches!(name.as_str(), "entity" | "period"))
+        .filter(|name| !matches!(name.as_str(), "entity" | "entities" | "period"))
         .min_by_key(|name| (word_at(text, name), name.clone()));
     let Some(name) = unknown else { return Ok(()) };
-    let help = match crate::tree::did_you_mean(&name, &["entity", "period"]) {
+    let help = match crate::tree::did_you_mean(&name, &["entity", "entities", "period"]) {
         Some(close) => format!("did you mean `{{{{ {close} }}}}`?"),
-        None => "a template knows `entity` and `period`".to_owned(),
+        None => "a template knows `entity`, `entities` and `period`".to_owned(),
     };
     let message = format!("the template names `{name}`, which does not exist");
     Err(TemplateError::syntax(message, help, word_at(text, &name)))

@@ -94,6 +94,27 @@ async fn timeline(project: &Project, key: &CellKey) -> Result<Vec<Entry>, Failur
     let number = |entry: &Entry| {
         entry.fields.get("attempt").and_then(|text| text.parse::<i64>().ok()).unwrap_or(0)
     };
+    let own: BTreeSet<i64> =
+        entries.iter().filter(|entry| entry.what == "attempt").map(number).collect();
+    let shared: BTreeSet<i64> = entries
+        .iter()
+        .filter(|entry| entry.what == "cell")
+        .map(number)
+        .filter(|attempt| *attempt > 0 && !own.contains(attempt))
+        .collect();
+    if !shared.is_empty() {
+        // Another cell of the same request stands for it in the books.
+        let mut scan = of_cell(key);
+        scan.equals.retain(|(column, _)| column != "entity");
+        for batch in &lake.scan(&TableRef::Ledger(LedgerTable::Attempts), scan).await? {
+            for row in 0..batch.num_rows() {
+                let entry = entry(batch, row, "attempt")?;
+                if shared.contains(&number(&entry)) {
+                    entries.push(entry);
+                }
+            }
+        }
+    }
     entries.sort_by(|left, right| (number(left), left.what).cmp(&(number(right), right.what)));
     Ok(entries)
 }

@@ -7,7 +7,8 @@ use crate::{
     project::Project,
 };
 use engine::Learned;
-use pace::{Hourly, Kind, Memory, trace::short};
+use jiff::Timestamp;
+use pace::{Hourly, Kind, Memory, Wait, trace::short};
 use source::Source;
 
 const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
@@ -24,8 +25,9 @@ pub(crate) async fn run(arguments: &Arguments, name: &str) -> Result<u8, Failure
     };
     let row = rows.iter().find(|row| row.scope == scope);
     let learned = row.and_then(Learned::read);
+    let wait = learned.as_ref().and_then(|learned| waits(learned, source, project.now()));
     if arguments.json {
-        return print_json(source, &scope, learned.as_ref());
+        return print_json(source, &scope, learned.as_ref(), wait);
     }
     line(format_args!("{}: limit scope {}", source.id, safe(&scope)));
     line(format_args!("  allowed by its file: {}", ceiling(source)));
@@ -36,6 +38,9 @@ pub(crate) async fn run(arguments: &Arguments, name: &str) -> Result<u8, Failure
     if let Some(memory) = &learned.memory {
         line(format_args!("  believed: {}", belief(memory)));
         line(format_args!("  learned until {}", memory.learned_at));
+    }
+    if let Some(wait) = wait {
+        line(format_args!("  {}", waiting(&wait)));
     }
     if !learned.decisions.is_empty() {
         line("  why, the latest decisions:");
@@ -49,6 +54,17 @@ pub(crate) async fn run(arguments: &Arguments, name: &str) -> Result<u8, Failure
     }
     week(&learned.hours);
     Ok(0)
+}
+
+/// What the backfill of a source waits for at `now`.
+pub(crate) fn waits(learned: &Learned, source: &Source, now: Timestamp) -> Option<Wait> {
+    learned.waits.get(source.id.as_str()).copied().filter(|wait| now < wait.until)
+}
+
+/// The same as a sentence.
+pub(crate) fn waiting(wait: &Wait) -> String {
+    let times = short(wait.times);
+    format!("backfill waits until {} for hours that let {times} times as much through", wait.until)
 }
 
 fn ceiling(source: &Source) -> String {
@@ -127,7 +143,12 @@ fn week(hours: &[(u8, Hourly)]) {
     }
 }
 
-fn print_json(source: &Source, scope: &str, learned: Option<&Learned>) -> Result<u8, Failure> {
+fn print_json(
+    source: &Source,
+    scope: &str,
+    learned: Option<&Learned>,
+    wait: Option<Wait>,
+) -> Result<u8, Failure> {
     let memory = learned.and_then(|learned| learned.memory.as_ref());
     let hours: Vec<_> = learned
         .map(|learned| learned.hours.as_slice())
@@ -148,7 +169,9 @@ fn print_json(source: &Source, scope: &str, learned: Option<&Learned>) -> Result
             "burst": source.limit.burst,
             "concurrency": source.limit.concurrency,
             "learn": source.limit.learn,
+            "prefer_open_hours": source.limit.prefer_open_hours,
         },
+        "backfill_waits": wait,
         "kind": memory.map(|memory| memory.kind.as_str()),
         "limit": memory.and_then(|memory| memory.limit),
         "burst": memory.map(|memory| memory.burst),
@@ -164,4 +187,18 @@ fn print_json(source: &Source, scope: &str, learned: Option<&Learned>) -> Result
         "hours": hours,
     }))?;
     Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_backfill_waits_for_is_said() {
+        let until = "2026-11-21T01:00:00Z".parse().unwrap();
+        assert_eq!(
+            waiting(&Wait { until, times: 4.0 }),
+            "backfill waits until 2026-11-21T01:00:00Z for hours that let 4 times as much through"
+        );
+    }
 }

@@ -7,8 +7,9 @@ use crate::{
     project::Project,
 };
 use account::{Completeness, StateCount, completeness};
-use engine::{Ranges, grid_of};
+use engine::{Learned, Ranges, grid_of};
 use model::{Money, SourceId};
+use pace::Wait;
 use source::Source;
 use state::{BackfillRow, CellCount, SourceRow};
 
@@ -19,6 +20,8 @@ pub(crate) struct SourceReport {
     pub(crate) enabled: bool,
     pub(crate) completeness: Completeness,
     pub(crate) spent_today: Money,
+    /// What its backfill waits for.
+    pub(crate) waits: Option<Wait>,
 }
 
 pub(crate) async fn run(arguments: &Arguments, status: &Status) -> Result<u8, Failure> {
@@ -47,12 +50,13 @@ pub(crate) async fn reports(
 ) -> Result<Vec<SourceReport>, Failure> {
     let now = project.now();
     let today = now.to_zoned(jiff::tz::TimeZone::UTC).date();
-    let (rows, backfills, counts, spend) = match project.state_if_any()? {
+    let (rows, backfills, counts, spend, paces) = match project.state_if_any()? {
         Some(state) => (
             state.sources().await?,
             state.backfills().await?,
             state.counts().await?,
             state.spend(Some(today)).await?,
+            state.paces().await?,
         ),
         None => Default::default(),
     };
@@ -71,6 +75,11 @@ pub(crate) async fn reports(
                     .filter(|spent| spent.source == source.id)
                     .map(|spent| spent.spent)
                     .sum(),
+                waits: paces
+                    .iter()
+                    .find(|row| row.scope == source.limit_scope())
+                    .and_then(Learned::read)
+                    .and_then(|learned| super::pace::waits(&learned, source, now)),
             }
         })
         .collect())
@@ -114,6 +123,7 @@ pub(crate) fn print_report(report: &SourceReport) {
         }),
     );
     notes.push(format!("spent today {}", report.spent_today));
+    notes.extend(report.waits.as_ref().map(super::pace::waiting));
     crate::output::line(format_args!("{}: {}", report.id, notes.join(", ")));
     let mut rows = table(&["state", "cause", "family", "verdict", "cells"], &["cells"]);
     for line in lines {
@@ -150,6 +160,7 @@ fn as_json(report: &SourceReport) -> serde_json::Value {
         "present": present,
         "unasked": unasked,
         "spent_today": report.spent_today.as_units(),
+        "backfill_waits": report.waits,
         "cells": lines.iter().map(|line| serde_json::json!({
             "state": line.state,
             "cause": line.cause.map(model::Cause::as_str),

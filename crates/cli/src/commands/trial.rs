@@ -15,8 +15,11 @@ pub(crate) async fn run(arguments: &Arguments, cell: &Cell) -> Result<u8, Failur
     let key = key(&source.id, cell)?;
     if arguments.dry_run {
         let period = key.period.to_string();
-        let url =
-            source.request.url.render_url(key.entity.as_str(), &period).map_err(Failure::usage)?;
+        let url = source
+            .request
+            .url
+            .render_url(&[key.entity.as_str()], &period)
+            .map_err(Failure::usage)?;
         let url = fetch::redact(&url);
         if arguments.json {
             json(

@@ -21,11 +21,11 @@ const NOW: &str = "2026-03-02T01:00:00Z";
 const LATE: &str = "2026-03-03T13:00:00Z";
 
 /// Requests by their first line.
-type Log = Arc<Mutex<Vec<String>>>;
+pub(crate) type Log = Arc<Mutex<Vec<String>>>;
 
 /// Answers `METHOD /path` by a rule: status, more headers, body. What the body of a HEAD would
 /// have been gives its length.
-async fn server(
+pub(crate) async fn server(
     rule: impl Fn(&str, &str) -> (u16, String, String) + Send + Sync + 'static,
 ) -> (SocketAddr, Log) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -58,7 +58,7 @@ async fn server(
     (address, log)
 }
 
-fn count(log: &Log, beginning: &str) -> usize {
+pub(crate) fn count(log: &Log, beginning: &str) -> usize {
     log.lock().unwrap().iter().filter(|line| line.starts_with(beginning)).count()
 }
 
@@ -95,7 +95,7 @@ const NOTHING: &str = r#"{"total":0,"data":[]}"#;
 const HEAD: &str =
     "[arrival]\nlearn = false\nhead = { ready = \"content_length > 22\", cost = 0.01 }";
 
-fn json() -> String {
+pub(crate) fn json() -> String {
     "content-type: application/json\r\n".to_owned()
 }
 
@@ -107,7 +107,7 @@ fn attempts(project: &Project) -> BTreeMap<String, u64> {
         .collect()
 }
 
-fn number(value: &Value) -> f64 {
+pub(crate) fn number(value: &Value) -> f64 {
     value.to_string().trim_matches('"').parse().unwrap()
 }
 

@@ -9,4 +9,5 @@ mod harness;
 mod hostile;
 mod ids;
 mod looks;
+mod many;
 mod real_data;

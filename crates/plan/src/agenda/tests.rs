@@ -111,6 +111,20 @@ fn a_look_waits_for_its_time_and_its_priority() {
 }
 
 #[test]
+fn a_waiting_cell_can_be_taken_before_its_time_and_only_once() {
+    let mut agenda = full(2, 1);
+    assert_eq!(agenda.take_early(cell(0, 0)), None, "it has no appointment");
+    take(&mut agenda, day(1), 9);
+    assert_eq!(agenda.take_early(cell(0, 0)), None, "it is handed out");
+    agenda.look_at(cell(0, 0), day(3), Priority::Live);
+    let taken = agenda.take_early(cell(0, 0));
+    assert_eq!(taken, Some(Due { ordinal: cell(0, 0), priority: Priority::Live }));
+    assert!(agenda.is_in_flight(cell(0, 0)));
+    assert_eq!(agenda.take_early(cell(0, 0)), None);
+    assert_eq!(agenda.take_due(day(4), 9), []);
+}
+
+#[test]
 fn what_was_put_back_is_due_at_once() {
     let mut agenda = full(1, 1);
     assert_eq!(take(&mut agenda, day(1), 1), [cell(0, 0)]);
@@ -423,4 +437,25 @@ proptest! {
         prop_assert_eq!(seen.len() as u64, grid.expected_due(day(today)));
         prop_assert_eq!(agenda.is_finished(), grid.expected() == grid.expected_due(day(today)));
     }
+}
+
+#[test]
+fn held_backfill_waits_and_nothing_else_does() {
+    let mut agenda = full(2, 3);
+    agenda.set_backfill(0..2);
+    agenda.look_at(cell(0, 1), day(0), Priority::Backfill);
+    agenda.hold_backfill(true);
+    assert_eq!(agenda.backfill_count(), 3, "one waits for its look");
+    assert_eq!(agenda.wake_at(day(2)), Some(day(2)), "its look has come");
+    assert_eq!(periods_taken(&mut agenda, day(2), 9), [], "and is held, too");
+    assert_eq!(agenda.backfill_count(), 4);
+    assert_eq!(agenda.wake_at(day(2)), Some(day(3)), "of live cells");
+    agenda.extend(Arc::new(Grid::new(entities(0..2, false), periods(0..4))));
+    assert_eq!(periods_taken(&mut agenda, day(3), 9), [2, 2]);
+    agenda.look_at(cell(1, 2), day(3), Priority::Probe);
+    assert_eq!(periods_taken(&mut agenda, day(3), 9), [2], "a look at what we have");
+    agenda.hold_backfill(false);
+    assert_eq!(agenda.wake_at(day(3)), Some(day(3)));
+    assert_eq!(periods_taken(&mut agenda, day(3), 9), [0, 0, 1, 1]);
+    assert_eq!(agenda.backfill_count(), 0);
 }

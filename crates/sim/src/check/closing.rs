@@ -1,10 +1,17 @@
 //! What is checked when all is over.
 
-use super::{Checked, Expected, Found, Report, Violation, Watch, broken, judge_cell, watch::ready};
-use jiff::Timestamp;
+use super::{
+    Bill, Checked, Expected, Found, Over, Report, Violation, Watch, broken, judge_cell,
+    watch::{Watched, ready},
+};
+use crate::{clock::later, scenario::Known, server::Kind};
+use jiff::{Timestamp, tz::TimeZone};
 use model::{CellKey, CellState};
 use state::{CellRow, StateStore};
 use std::{collections::BTreeMap, time::Duration};
+
+/// So long after its deadline a cell has its end.
+const OVER: Duration = Duration::from_hours(1);
 
 impl Watch {
     /// The last engine has ended by itself.
@@ -28,7 +35,7 @@ impl Watch {
         for outcome in self.outcomes.values() {
             *report.outcomes.entry(outcome.as_str().to_owned()).or_default() += 1;
         }
-        let end = crate::clock::later(self.scenario.start, finished_after);
+        let end = later(self.scenario.start, finished_after);
         for id in self.sources.keys() {
             self.judge(id, end, &mut report)?;
         }
@@ -88,11 +95,56 @@ impl Watch {
                 judge_cell(cell, &truth, found, &expected)?;
             }
         }
+        if let Some(known) = &watched.endpoint.known {
+            let mut bill = self.bill(watched, known, &rows, end)?;
+            let spend = ready(self.durable.state.spend(None))?;
+            let own = spend.iter().filter(|row| row.source == *id);
+            bill.spent(own.map(|row| (row.day, row.spent)));
+            let source = &watched.source;
+            let value = source.arrival.as_ref().and_then(|arrival| arrival.value_per_hour);
+            let hour = value.unwrap_or_default().as_units();
+            let share = bill.of_cron(source.request.cost.as_units(), hour);
+            report.bills.insert(id.clone(), (bill, share));
+        }
         if watched.source.arrival.is_some() {
             rows.iter()
                 .try_for_each(|(cell, row)| watched.arrivals.judge(cell, Some(row.state)))?;
         }
         rows.iter().try_for_each(|(cell, row)| self.ledger_agrees(cell, row))
+    }
+
+    /// What the cells of a history cost whose time is over; each of them is where it should be.
+    fn bill(
+        &self,
+        watched: &Watched,
+        known: &Known,
+        rows: &BTreeMap<CellKey, CellRow>,
+        end: Timestamp,
+    ) -> Result<Bill, Violation> {
+        let mut asked: BTreeMap<&CellKey, Vec<(Timestamp, Kind)>> = BTreeMap::new();
+        let book = self.servers.book();
+        for arrival in &book.log {
+            asked.entry(&arrival.cell).or_default().push((arrival.at, arrival.kind));
+        }
+        let mut bill = Bill::default();
+        for (cell, due_at) in &watched.cells {
+            let after = watched.source.looks.give_up_after;
+            let deadline = after.and_then(|after| due_at.checked_add(after).ok());
+            let Some(deadline) = deadline.filter(|deadline| later(*deadline, OVER) <= end) else {
+                continue;
+            };
+            let day = cell.period.date().and_then(|day| day.to_zoned(TimeZone::UTC).ok());
+            let Some(midnight) = day.map(|day| day.timestamp()) else { continue };
+            let over = Over {
+                cell,
+                came: known.history.came(&cell.entity, cell.period),
+                deadline,
+                state: rows.get(cell).map(|row| row.state),
+                asked: asked.get(cell).map_or(&[], Vec::as_slice),
+            };
+            bill.book(&over, midnight, known.history.frame(&cell.entity))?;
+        }
+        Ok(bill)
     }
 
     /// The last row of a cell in the ledger says what the state says.
@@ -141,6 +193,11 @@ impl Watch {
             let count = report.outcomes.get(outcome).copied().unwrap_or(0);
             let range = [*low as f64, *high as f64];
             outside(format!("answers that ended as `{outcome}`"), range, count as f64)?;
+        }
+        if let Some(range) = accept.cost_of_cron {
+            for (source, (_, share)) in &report.bills {
+                outside(format!("the cost of `{source}` beside a poll's"), range, *share)?;
+            }
         }
         match accept.finished_within {
             Some(limit) if report.finished_after > limit.unsigned() => broken(

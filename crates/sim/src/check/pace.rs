@@ -22,7 +22,12 @@ pub struct PaceBound {
 
 impl PaceBound {
     /// The bound of a source.
-    pub fn new(limit: LimitSpec) -> Self {
+    pub fn new(mut limit: LimitSpec) -> Self {
+        if let Some(delay) = limit.crawl_delay {
+            let rate = delay.as_secs_f64().recip();
+            limit.rate_per_second = Some(limit.rate_per_second.map_or(rate, |it| it.min(rate)));
+            limit.burst = 1;
+        }
         let tokens = f64::from(limit.burst);
         Self { limit, tokens, filled_at: Duration::ZERO, held_until: Duration::ZERO }
     }

@@ -1,7 +1,8 @@
 //! All checkers together, told of each event of an engine and of each start of one.
 
 use super::{
-    Arrivals, Attempts, Budgets, Checked, Live, Looks, PaceBound, Rows, Spent, Violation, broken,
+    Arrivals, Attempts, Bill, Budgets, Checked, Live, Looks, PaceBound, Rows, Spent, Violation,
+    broken,
     tables::{AttemptRow, Reader},
 };
 use crate::{
@@ -78,6 +79,8 @@ pub struct Report {
     pub kills: u64,
     /// True time from the start until the last engine ended.
     pub finished_after: Duration,
+    /// What the cells of each history cost, and the share that this is of a poll's cost.
+    pub bills: BTreeMap<SourceId, (Bill, f64)>,
 }
 
 /// What one event leads to: an attempt that ended, as its server saw it.

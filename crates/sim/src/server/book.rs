@@ -83,11 +83,14 @@ impl ServerBook {
     }
 
     /// Whether a limiter lets a request pass.
-    pub(super) fn admit(&mut self, source: &SourceId, limiter: &Limiter, now: Duration) -> bool {
+    pub(super) fn admit(&mut self, arrival: &Arrival, limiter: &Limiter) -> bool {
+        let (source, now) = (&arrival.cell.source, arrival.elapsed);
+        let hour = arrival.at.as_second().rem_euclid(86_400) / 3600;
+        let rate = limiter.rate_by_hour.map_or(limiter.rate, |rates| rates[hour as usize]);
         let under_way = self.under_way.get(source).copied().unwrap_or(0);
         let full = Bucket { tokens: limiter.burst, filled_at: now };
         let bucket = self.buckets.entry(source.clone()).or_insert(full);
-        let gained = now.saturating_sub(bucket.filled_at).as_secs_f64() * limiter.rate;
+        let gained = now.saturating_sub(bucket.filled_at).as_secs_f64() * rate;
         bucket.tokens = (bucket.tokens + gained).min(limiter.burst);
         bucket.filled_at = now;
         if bucket.tokens < 1.0 || limiter.concurrency.is_some_and(|most| under_way > most) {

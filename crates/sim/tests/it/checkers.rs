@@ -6,9 +6,10 @@ use model::{
 };
 use sim::{
     check::{
-        Attempts, Budgets, Checked, DataRow, Expected, Found, Looks, PaceBound, Rows, Spent,
-        judge_cell,
+        Attempts, Bill, Budgets, Checked, DataRow, Expected, Found, Looks, Over, PaceBound, Rows,
+        Spent, judge_cell,
     },
+    history::Frame,
     server::Kind,
     world::{Record, Truth, Version},
 };
@@ -127,8 +128,10 @@ fn a_rate_that_is_exceeded_over_any_window_is_noticed() {
         rate_per_second: Some(2.0),
         burst: 3,
         concurrency: 4,
+        crawl_delay: None,
         scope: None,
         learn: true,
+        prefer_open_hours: false,
     };
     let arrive = |times_ms: &[u64]| {
         let mut bound = PaceBound::new(limit.clone());
@@ -253,4 +256,38 @@ fn a_cell_that_ends_where_it_may_not_is_noticed() {
     ] {
         says(judge(truth, state, has_records), "every cell is accounted");
     }
+}
+
+#[test]
+fn what_came_in_time_must_be_fetched_once_and_the_rest_must_end() {
+    let cell = cell("AAA");
+    let data = (hour(30), Kind::Whole(Some(0)));
+    let (absent, present) =
+        (Some(CellState::Absent { cause: Cause::SourceGap }), Some(CellState::Present));
+    let book = |came, asked: &[(Timestamp, Kind)], state| {
+        let over = Over { cell: &cell, came, deadline: hour(48), state, asked };
+        let frame = Frame {
+            opens: SignedDuration::from_hours(24),
+            deadline: SignedDuration::from_hours(48),
+        };
+        let mut bill = Bill::default();
+        bill.book(&over, hour(0), Some(frame)).map(|()| bill)
+    };
+    let fetched = "what came in time is fetched once";
+    says(book(Some(hour(29)), &[data, data], present), fetched);
+    says(book(Some(hour(29)), &[], absent), fetched);
+    says(book(Some(hour(29)), &[data], absent), fetched);
+    let ended = "what did not come ends with a cause";
+    says(book(None, &[data], present), ended);
+    says(book(None, &[(hour(48), Kind::Whole(None))], None), ended);
+    assert_eq!(book(Some(hour(50)), &[data], present).unwrap().came, 0, "met after its deadline");
+
+    let bill = book(Some(hour(29)), &[(hour(26), Kind::Whole(None)), data], present).unwrap();
+    assert_eq!((bill.cells, bill.came, bill.looks), (1, 1, 2));
+    assert_eq!(bill.delay, SignedDuration::from_hours(1));
+    // Every half an hour from 24:30 to the one that finds it, at 29:00.
+    assert_eq!((bill.cron_looks, bill.cron_delay), (10, SignedDuration::ZERO));
+    assert!((bill.of_cron(1.0, 2.0) - 4.0 / 10.0).abs() < 1e-9);
+    let never = book(None, &[(hour(48), Kind::Whole(None))], absent).unwrap();
+    assert_eq!((never.looks, never.cron_looks), (1, 48));
 }

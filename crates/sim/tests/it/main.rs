@@ -12,6 +12,10 @@ mod world;
 #[cfg(feature = "simulator")]
 mod checkers;
 #[cfg(feature = "simulator")]
+mod histories;
+#[cfg(feature = "simulator")]
+mod open_hours;
+#[cfg(feature = "simulator")]
 mod repeating;
 #[cfg(feature = "simulator")]
 mod scenarios;

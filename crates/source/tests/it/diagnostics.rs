@@ -263,6 +263,22 @@ fn what_is_missing_is_named() {
 }
 
 #[test]
+fn a_crawl_delay_is_no_schedule_and_knows_no_burst() {
+    let text = with("[extract]", "[limit]\ncrawl_delay = \"2h\"\nburst = 5\n[extract]");
+    assert_snapshot!(check(&text), @r#"
+    sources/a.toml:11:15: error: `crawl_delay` is longer than an hour
+      11 | crawl_delay = "2h"
+         |               ^^^^
+      help: to look seldom, declare `look_every` in `[periods]`
+
+    sources/a.toml:11:15: error: with a `crawl_delay` no `burst` leaves at once
+      11 | crawl_delay = "2h"
+         |               ^^^^
+      help: leave out one of the two
+    "#);
+}
+
+#[test]
 fn wrong_types_say_what_was_found() {
     let text = with(
         "[periods]",
@@ -353,7 +369,7 @@ fn a_template_mistake_is_shown_at_its_column() {
     sources/a.toml:8:70: error: the template names `ticker`, which does not exist
       8 | url = "https://api.example.com/{% if entity == 'é' %}x{% endif %}/{{ ticker }}?date={{ period }}"
         |                                                                      ^
-      help: a template knows `entity` and `period`
+      help: a template knows `entity`, `entities` and `period`
     "#);
 }
 

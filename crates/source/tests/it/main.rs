@@ -5,6 +5,7 @@
 mod diagnostics;
 mod expected_cells;
 mod hostile;
+mod many;
 mod project;
 mod values;
 

@@ -53,6 +53,7 @@ burst = 3
 concurrency = 4
 scope = "vendor_api"
 learn = false
+prefer_open_hours = true
 
 [budget]
 per_period = 5
@@ -120,11 +121,11 @@ fn every_key_is_read() {
     let request = &source.request;
     assert_eq!(request.method, Method::Post);
     assert_eq!(
-        request.render_body("a\"b", "2026-01-05").unwrap().unwrap(),
+        request.render_body(&["a\"b"], "2026-01-05").unwrap().unwrap(),
         r#"{"symbol": "a\"b"}"#
     );
     assert_eq!(
-        request.url.render_url("BRK/B", "2026-01-05").unwrap().as_str(),
+        request.url.render_url(&["BRK/B"], "2026-01-05").unwrap().as_str(),
         "https://api.example.com/eod/BRK%2FB?date=20260105"
     );
     let header = |name: &str| {
@@ -141,7 +142,7 @@ fn every_key_is_read() {
     assert_eq!(request.empty_status, [404, 204]);
     assert_eq!(source.limit.rate_per_second, Some(2.5));
     assert_eq!(source.limit.scope.as_deref(), Some("vendor_api"));
-    assert!(!source.limit.learn);
+    assert!(!source.limit.learn && source.limit.prefer_open_hours);
     assert_eq!(source.limit_scope(), "vendor_api");
     assert_eq!(source.budget.per_day, Money::from_units(12.5));
     assert_eq!(source.budget.per_period, Money::from_units(5.0));
@@ -191,8 +192,11 @@ fn what_is_left_out_has_a_default() {
     assert_eq!(source.table.as_str(), "a");
     assert!(source.enabled);
     assert_eq!(source.limit.concurrency, 64);
-    assert!(source.limit.learn);
+    assert!(source.limit.learn && !source.limit.prefer_open_hours);
     assert_eq!(source.limit_scope(), "https://api.example.com");
+    assert_eq!(source.limit.crawl_delay, None);
+    let delayed = sound(&with("[extract]", "[limit]\ncrawl_delay = \"10s\"\n[extract]"));
+    assert_eq!(delayed.limit.crawl_delay, Some(SignedDuration::from_secs(10)));
     let unlearned = sound(&with("[extract]", "[limit]\nlearn = false\n[extract]"));
     assert_eq!(unlearned.limit.concurrency, 8);
     assert_eq!(source.looks.give_up_after, Some(SignedDuration::from_hours(168)));
@@ -314,8 +318,15 @@ fn the_schema_and_the_reader_know_the_same_keys() {
     // the keys that exclude another.
     for name in known {
         let last = name.rsplit('.').next().unwrap();
-        let excluded =
-            [".entities.file", ".periods.file", ".arrival.page.text", ".arrival.page.json"];
+        let excluded = [
+            ".entities.file",
+            ".periods.file",
+            ".arrival.page.text",
+            ".arrival.page.json",
+            ".request.max_entities",
+            ".extract.entity_field",
+            ".limit.crawl_delay",
+        ];
         let alone = excluded.contains(&name.as_str()) || name.starts_with(".request.auth.basic");
         let there = EVERYTHING.lines().any(|line| {
             line.contains(&format!("{last} = "))
@@ -340,7 +351,7 @@ fn a_template_escapes_by_where_it_stands() {
     ] {
         for text in ["[{{ entity }}]", "[{{entity|trim}}]"] {
             let template = Template::parse_text(text, escape).unwrap();
-            assert_eq!(template.render_text(value, "once").unwrap(), expected, "{text}");
+            assert_eq!(template.render_text(&[value], "once").unwrap(), expected, "{text}");
         }
     }
 }
@@ -350,7 +361,7 @@ fn both_ways_to_render_agree() {
     for text in ["{{ entity }}", "a{{entity}}{{ period }}b\n", "{ {{ period }} } }}", "x\n\n", ""] {
         let fast = Template::parse_text(text, Escape::Percent).unwrap();
         let slow = Template::parse_text(&format!("{text}{{# #}}"), Escape::Percent).unwrap();
-        let render = |template: &Template| template.render_text("a/b", "2026-01-05").unwrap();
+        let render = |template: &Template| template.render_text(&["a/b"], "2026-01-05").unwrap();
         assert_eq!(render(&fast), render(&slow), "{text:?}");
     }
 }
@@ -359,7 +370,7 @@ fn both_ways_to_render_agree() {
 fn an_entity_of_dots_cannot_climb() {
     let path = Template::parse("https://h.example/a/{{ entity }}/b").unwrap();
     for entity in [".", ".."] {
-        let error = path.render_url(entity, "once").unwrap_err();
+        let error = path.render_url(&[entity], "once").unwrap_err();
         assert!(matches!(error, TemplateError::DotSegment { .. }), "{error}");
     }
     for (entity, expected) in [
@@ -368,18 +379,18 @@ fn an_entity_of_dots_cannot_climb() {
         ("...", "https://h.example/a/.../b"),
         ("?x#y", "https://h.example/a/%3Fx%23y/b"),
     ] {
-        assert_eq!(path.render_url(entity, "once").unwrap().as_str(), expected);
+        assert_eq!(path.render_url(&[entity], "once").unwrap().as_str(), expected);
     }
     for literal in ["/%2E%2e/", "/a/.%2e?x=", "/../", "/./"] {
         let template = Template::parse(&format!("https://h.example{literal}{{{{ entity }}}}"));
-        let error = template.unwrap().render_url("x", "once").unwrap_err();
+        let error = template.unwrap().render_url(&["x"], "once").unwrap_err();
         assert!(matches!(error, TemplateError::DotSegment { .. }), "{literal}: {error}");
     }
     let glued = Template::parse("https://h.example/.{{ entity }}").unwrap();
-    assert!(glued.render_url(".", "once").is_err());
+    assert!(glued.render_url(&["."], "once").is_err());
     let query = Template::parse("https://h.example/?q={{ entity }}").unwrap();
-    assert_eq!(query.render_url("..", "once").unwrap().query(), Some("q=.."));
-    let long = path.render_url(&"é".repeat(10_000), "once").unwrap_err();
+    assert_eq!(query.render_url(&[".."], "once").unwrap().query(), Some("q=.."));
+    let long = path.render_url(&[&"é".repeat(10_000)], "once").unwrap_err();
     assert!(matches!(long, TemplateError::TooLong { .. }));
 }
 
@@ -406,7 +417,7 @@ proptest! {
         for tail in ["", "{# #}"] {
             let text = "https://api.example.com:8443/a/{{ entity }}/b?q={{ entity }}&d={{ period }}";
             let template = Template::parse(&format!("{text}{tail}")).unwrap();
-            let url = match template.render_url(&entity, "2026-01-05") {
+            let url = match template.render_url(&[&entity], "2026-01-05") {
                 Ok(url) => url,
                 Err(TemplateError::DotSegment { .. }) => {
                     prop_assert!(entity == "." || entity == "..");
