@@ -216,7 +216,9 @@ fn line(text: &mut String, name: &str, value: &str) {
 /// A URI has neither spaces nor control characters; one that has is percent-encoded there.
 fn uri_line(text: &mut String, name: &str, uri: &str) {
     let is_plain = |c: char| !c.is_control() && !c.is_whitespace();
-    if uri.bytes().all(|byte| byte.is_ascii_graphic()) || uri.chars().all(is_plain) {
+    if uri.as_bytes().iter().fold(true, |plain, byte| plain & byte.is_ascii_graphic())
+        || uri.chars().all(is_plain)
+    {
         line(text, name, uri);
         return;
     }
@@ -237,8 +239,8 @@ fn uri_line(text: &mut String, name: &str, uri: &str) {
 
 /// Control characters become spaces: a value cannot end its line.
 fn value_into(text: &mut String, value: &str) {
-    let is_plain = |byte: u8| (b' '..0x7f).contains(&byte);
-    if value.bytes().all(is_plain) {
+    if value.as_bytes().iter().fold(true, |plain, byte| plain & (b' '..0x7f).contains(byte)) {
+        // Without a way out of the loop it goes by many bytes at once.
         text.push_str(value);
     } else if value.chars().any(char::is_control) {
         text.extend(value.chars().map(|c| if c.is_control() { ' ' } else { c }));

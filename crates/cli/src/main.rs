@@ -8,6 +8,7 @@ mod arguments;
 mod commands;
 mod failure;
 mod ids;
+mod memory;
 mod output;
 mod progress;
 mod project;
@@ -15,17 +16,11 @@ mod project;
 use arguments::{Arguments, Command};
 use clap::Parser;
 use failure::Failure;
-use mimalloc::MiMalloc;
 use std::process::ExitCode;
 use tokio::runtime::{Builder, Runtime};
 
-/// An answer is many small allocations, part of them freed by another thread than the one that made
-/// them: with the system's allocator, its C library had a quarter of the samples of a profile, waits
-/// for locks among them.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
-
 fn main() -> ExitCode {
+    memory::keep();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

@@ -98,7 +98,7 @@ pub(crate) async fn with_body(
         Err(error) => return without_body(walks, Outcome::Partial, &error.to_string()).await,
     };
     if matches!(decoded, Decoded::File(_)) {
-        return with_large_body(walks, decoded).await;
+        return Box::pin(with_large_body(walks, decoded)).await;
     }
     let Decoded::Memory(body) = &decoded else { return Ok(Vec::new()) };
     let mut sorting = Sorting::new(walks, walks.iter().map(|_| None).collect());
@@ -298,14 +298,14 @@ impl Walk<'_> {
                     ..made
                 })
             }
-            (Outcome::EmptyProven, Some(_)) => self.withdraw(made).await,
+            (Outcome::EmptyProven, Some(_)) => Box::pin(self.withdraw(made)).await,
             _ => Ok(made),
         }
     }
 
     /// A complete, empty answer where there were records: each gets a tombstone.
     async fn withdraw(&self, made: Made) -> Result<Made, WayError> {
-        let known = self.known_rows().await?;
+        let known = Box::pin(self.known_rows()).await?;
         let data = self.finish_rows(Vec::new(), &known.into_values().collect::<Vec<_>>())?;
         Ok(Made { data, records_hash: None, ..made })
     }
@@ -365,7 +365,7 @@ impl Walk<'_> {
         }
         let known = match known {
             Some(known) => Some(known),
-            None if self.prior_with_records().is_some() => Some(self.known_rows().await?),
+            None if self.prior_with_records().is_some() => Some(Box::pin(self.known_rows()).await?),
             None => None,
         };
         let data = self.changed_rows(rows, known)?;

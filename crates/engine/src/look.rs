@@ -17,9 +17,9 @@ use std::{io::Read as _, sync::Arc};
 const PAGE_BYTES_AT_ONCE: usize = 256 * 1024;
 
 /// Walks the way of one cheap look.
-pub(crate) async fn look(ways: &Ways, job: Job) -> Result<Observation, WayError> {
+pub(crate) async fn look(ways: &Ways, job: &Job) -> Result<Observation, WayError> {
     let period = job.cell.period.to_string();
-    let compiled = Arc::clone(&job.compiled);
+    let compiled = &job.compiled;
     let started = ways.clock.now();
     let request = compiled.look_request(job.look, &job.cell.entity, &period);
     let request = match request {
@@ -38,11 +38,11 @@ pub(crate) async fn look(ways: &Ways, job: Job) -> Result<Observation, WayError>
     // The headers alone are in the ledger.
     let kept = match job.look {
         LookKind::Head => None,
-        _ => keep(ways, &job, &answer).await?,
+        _ => keep(ways, job, &answer).await?,
     };
     let made = match job.look {
-        LookKind::Head => head(&job, &fetched),
-        _ => page(&job, &fetched).await?,
+        LookKind::Head => head(job, &fetched),
+        _ => page(job, &fetched).await?,
     };
     let mut observation = job.unwalked().alone(started, (made.outcome, job.cost, made.detail));
     observation.retry_after = fetched.verdict.retry_after;

@@ -387,11 +387,9 @@ impl Engine {
         self.tell(|| Event::Sent { at: now.wall, source: id.clone(), attempt: job.attempt });
         let (ways, sender) = (Arc::clone(&self.ways), self.sender.clone());
         tokio::spawn(async move {
-            let unwalked = job.unwalked();
-            let walked = AssertUnwindSafe(walk(&ways, job)).catch_unwind().await;
+            let walked = AssertUnwindSafe(walk(&ways, &job)).catch_unwind().await;
             // A defect met by one answer must not stop all sources.
-            let result = walked.unwrap_or_else(|_| Ok(unwalked.broken(now)));
-            let result = Box::new(result);
+            let result = Box::new(walked.unwrap_or_else(|_| Ok(job.unwalked().broken(now))));
             let _ = sender.send(Message::Ended { source: id, scope, leave, result });
         });
     }

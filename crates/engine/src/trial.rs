@@ -96,7 +96,7 @@ pub fn trial<'a>(
             closes_at: None,
             others: Vec::new(),
         };
-        let walked = walk(&ways, job).await?.into_iter().next();
+        let walked = walk(&ways, &job).await?.into_iter().next();
         let Some(mut observation) = walked else { return Ok(None) };
         if observation.outcome == Outcome::Skipped {
             ports.state.release(&[granted.first]).await?;

@@ -12,6 +12,7 @@ use crate::{
 use archive::{Archive, RefersTo, ResponseRecord, Revisit};
 use env::Clock;
 use fetch::{Body, Fetched, Transport};
+use futures::future::BoxFuture;
 use jiff::{Timestamp, tz::TimeZone};
 use lake::Lake;
 use model::{AttemptId, CellKey, LookKind, Money, Outcome, Validators, grid::CellOrdinal};
@@ -86,12 +87,22 @@ pub(crate) struct Before {
 pub(crate) type WayError = crate::EngineError;
 
 /// Walks the way of one attempt: an observation of each cell it asked for, the attempt's own first.
-pub(crate) async fn walk(ways: &Ways, job: Job) -> Result<Vec<Observation>, WayError> {
-    if !job.look.brings_data() {
-        return Ok(vec![crate::look::look(ways, job).await?]);
+///
+/// In a box: what waits here takes kilobytes, and a task's future is moved several times.
+pub(crate) fn walk<'a>(
+    ways: &'a Ways,
+    job: &'a Job,
+) -> BoxFuture<'a, Result<Vec<Observation>, WayError>> {
+    if job.look.brings_data() {
+        Box::pin(walk_to_data(ways, job))
+    } else {
+        Box::pin(async move { Ok(vec![crate::look::look(ways, job).await?]) })
     }
+}
+
+async fn walk_to_data(ways: &Ways, job: &Job) -> Result<Vec<Observation>, WayError> {
     let period = job.cell.period.to_string();
-    let compiled = Arc::clone(&job.compiled);
+    let compiled = &job.compiled;
     let started = ways.clock.now();
     let unwalked = job.unwalked();
     let mut request = match compiled.request(&job.entities(), &period) {
@@ -105,18 +116,18 @@ pub(crate) async fn walk(ways: &Ways, job: Job) -> Result<Vec<Observation>, WayE
         }
     };
     let request_hash = compiled.request_hash(&request);
-    request.validators = conditional(&job, &compiled, request_hash);
+    request.validators = conditional(job, compiled, request_hash);
 
     let mut fetched = fetch::fetch(&*ways.transport, request, started.wall).await;
     let observed_at = ways.observed_at();
     let masked = compiled.secrets.mask(&mut fetched, &compiled.limits)?;
     let facts = facts(&fetched, started);
     let answer = Answer { fetched: &fetched, url: &facts.url, request_hash, observed_at };
-    let kept = keep(ways, &job, &answer).await?;
+    let kept = keep(ways, job, &answer).await?;
 
     let walk = |cell, prior| Walk {
         ways,
-        compiled: &compiled,
+        compiled,
         attempt: job.attempt,
         cell,
         prior,
@@ -135,7 +146,7 @@ pub(crate) async fn walk(ways: &Ways, job: Job) -> Result<Vec<Observation>, WayE
     let same = spec.and_then(|spec| spec.conditional).filter(|_| facts.status == Some(304));
     let cost = same.map_or(job.cost, |cost| cost.min(job.cost));
     let mut ended = unwalked.end(started, Outcome::Ok, cost, String::new());
-    let is_about_one_of_them = ended.len() > 1 && refuses_the_whole(&fetched, &job);
+    let is_about_one_of_them = ended.len() > 1 && refuses_the_whole(&fetched, job);
     for (observation, made) in ended.iter_mut().zip(made) {
         observation.retry_after = fetched.verdict.retry_after;
         observation.observed_at = observed_at;

@@ -87,14 +87,15 @@ impl<'a> Attempt<'a> {
             }
             match self.follow(&head.parts) {
                 Ok(next) => {
-                    self.drain(stream).await;
+                    Box::pin(self.drain(stream)).await;
                     self.hop = next;
                     self.hop_began = self.deadline.elapsed();
                     redirected_by = Some(head);
                 }
                 Err(error) => {
                     let detail = format!("{error} ({})", status.as_u16());
-                    return self.end(head, stream, verdict(Outcome::SourceError, detail)).await;
+                    let verdict = verdict(Outcome::SourceError, detail);
+                    return Box::pin(self.end(head, stream, verdict)).await;
                 }
             }
         }

@@ -135,7 +135,8 @@ impl Connections {
         loop {
             let (chosen, is_reused) = match self.shared.take(&origin).await {
                 Some(chosen) => (chosen, true),
-                None => (self.shared.connect(&origin, &uri).await?, false),
+                // In a box: most requests find a connection and need no room for making one.
+                None => (Box::pin(self.shared.connect(&origin, &uri)).await?, false),
             };
             let (sent, peer, free) = match chosen {
                 Chosen::Many(Many { mut sender, peer }) => {

@@ -11,7 +11,7 @@
 //! believed is for `pace`.
 
 use crate::retry_after::{number, seconds_of, seconds_until};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use jiff::Timestamp;
 use std::time::{Duration, SystemTime};
 
@@ -44,6 +44,12 @@ pub struct StatedLimit {
 /// Reads what is stated of limits. Points in time are measured against the server's own clock, its
 /// `Date`, where it tells it.
 pub fn stated_limit(headers: &HeaderMap, wall_now: Timestamp) -> StatedLimit {
+    let is_about_limits = |name: &HeaderName| {
+        ["ratelimit", "x-rate"].iter().any(|start| name.as_str().starts_with(start))
+    };
+    if !headers.keys().any(is_about_limits) {
+        return StatedLimit::default();
+    }
     let mut reader = Reader { headers, wall_now, nonsense: false };
     let mut stated = reader.standard();
     for fields in &PLAIN_FIELDS {
