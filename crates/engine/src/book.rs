@@ -1,12 +1,12 @@
 //! account: what one ended attempt tells the pace, and the row it makes of its cell.
 
-use crate::{compiled::Compiled, observation::Observation, runtime::Runtime};
+use crate::{arrival::answer_of, compiled::Compiled, observation::Observation, runtime::Runtime};
 use account::{Evidence, Look, contradicts, judge};
 use jiff::{SignedDuration, Timestamp};
 use model::{AttemptId, CellKey, CellState, Outcome};
 use pace::{Advice, Answer, Meaning, Ticket};
 use plan::{
-    Priority,
+    LookAnswer, Priority,
     look::{Next, Progress, next},
 };
 use state::CellRow;
@@ -124,6 +124,9 @@ pub(crate) fn next_row(
         Look::At(at) => Some(at),
         Look::Done | Look::Over => None,
     };
+    // Only what was found not there is late; what failed has a cause of its own.
+    let is_awaited = answer_of(outcome, observation.records, had_records) == LookAnswer::NotThere
+        && matches!(state, CellState::Waiting { .. });
     let keeps_verdict = had_records && has_records && outcome != Outcome::Ok;
     let row = CellRow {
         entity: observation.cell.entity.clone(),
@@ -158,6 +161,7 @@ pub(crate) fn next_row(
             (true, _) => before.and_then(|row| row.records_hash),
         },
         updated_at: now,
+        late_from: is_awaited.then(|| source.late_from(observation.ordinal)).flatten(),
     };
     (row, retrying)
 }
@@ -194,5 +198,6 @@ pub(crate) fn without_money(
         evidence: before.and_then(|row| row.evidence.clone()),
         records_hash: None,
         updated_at: now,
+        late_from: None,
     }
 }

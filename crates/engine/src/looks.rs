@@ -119,7 +119,8 @@ impl Engine {
             return before.map_or(CellState::Due, |row| row.state);
         }
         let at = if pays { Some(now) } else { source.scheduled(ordinal, now) };
-        let row = waiting_row(observation, source.cell(ordinal), before.as_ref(), at, now);
+        let mut row = waiting_row(observation, source.cell(ordinal), before.as_ref(), at, now);
+        row.late_from = source.late_from(ordinal);
         source.book(ordinal, &row, false, number);
         // It was answered: nothing is left undone.
         source.refused.remove(&code(ordinal));
@@ -391,6 +392,7 @@ fn waiting_row(
         evidence: before.and_then(|row| row.evidence.clone()),
         records_hash: None,
         updated_at: now,
+        late_from: None,
     }
 }
 

@@ -13,8 +13,8 @@ use futures::future::BoxFuture;
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use lake::{Lake, LedgerTable, Scan, TableRef};
 use model::{
-    AttemptId, Cause, CellState, Entity, LookKind, Money, Outcome, Period, SourceId, SourceVersion,
-    Validators,
+    AttemptId, Cause, CellState, Entity, LateFrom, LookKind, Money, Outcome, Period, SourceId,
+    SourceVersion, Validators,
 };
 use source::Source;
 use state::{CellRow, Evidence, LookRow, Rebuilt, SourceRow, SpendRow};
@@ -33,9 +33,9 @@ pub fn rebuild<'a>(
 ) -> BoxFuture<'a, Result<Rebuilt, EngineError>> {
     Box::pin(async move {
         let mut books = Books::default();
-        let attempts = read_attempts(lake).await?;
+        let attempts = read_grown(lake, LedgerTable::Attempts, ATTEMPT_COLUMNS, &["look"]).await?;
         attempts.iter().try_for_each(|batch| books.take_attempts(batch))?;
-        let cells = read(lake, TableRef::Ledger(LedgerTable::Cells), CELL_COLUMNS).await?;
+        let cells = read_grown(lake, LedgerTable::Cells, CELL_COLUMNS, LATE_COLUMNS).await?;
         cells.iter().try_for_each(|batch| books.take_cells(batch))?;
         for source in sources {
             let rows = read(lake, TableRef::Data(source.table.clone()), DATA_COLUMNS).await?;
@@ -76,15 +76,21 @@ const CELL_COLUMNS: &[&str] = &[
     "next_look_at",
     "records_hash",
 ];
+/// The first books had none of these.
+const LATE_COLUMNS: &[&str] = &["late_watch_at", "overdue_at"];
 const DATA_COLUMNS: &[&str] = &["_entity", "_period", "_attempt", "_observed_at", "_tombstone"];
 
-/// The attempts; those of a table that no program has written since looks had kinds are paid ones.
-async fn read_attempts(lake: &dyn Lake) -> Result<Vec<RecordBatch>, EngineError> {
-    let table = TableRef::Ledger(LedgerTable::Attempts);
-    let with_look: Vec<&str> = ATTEMPT_COLUMNS.iter().copied().chain(["look"]).collect();
-    match read(lake, table.clone(), &with_look).await {
+/// A table with the columns it was given later, as far as a program has written it since.
+async fn read_grown(
+    lake: &dyn Lake,
+    table: LedgerTable,
+    columns: &[&str],
+    later: &[&str],
+) -> Result<Vec<RecordBatch>, EngineError> {
+    let all: Vec<&str> = columns.iter().chain(later).copied().collect();
+    match read(lake, TableRef::Ledger(table), &all).await {
         Err(EngineError::Lake(lake::LakeError::Column { .. })) => {
-            read(lake, table, ATTEMPT_COLUMNS).await
+            read(lake, TableRef::Ledger(table), columns).await
         }
         result => result,
     }
@@ -335,6 +341,13 @@ impl Books {
                 evidence: None,
                 records_hash: columns.text("records_hash", row)?.and_then(unhex),
                 updated_at: at,
+                late_from: match columns.0.column_by_name(LATE_COLUMNS[0]) {
+                    Some(_) => columns
+                        .time(LATE_COLUMNS[0], row)?
+                        .zip(columns.time(LATE_COLUMNS[1], row)?)
+                        .map(|(watch, overdue)| LateFrom { watch, overdue }),
+                    None => None,
+                },
             };
             self.cells.insert(cell, known);
         }
@@ -391,6 +404,7 @@ impl Books {
                 evidence: None,
                 records_hash: None,
                 updated_at: observed_at,
+                late_from: None,
             };
             self.attempts.insert(attempt);
             self.cells.insert(cell, row);

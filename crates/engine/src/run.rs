@@ -14,7 +14,6 @@ use crate::{
     runtime::Runtime,
     scope::Scope,
     scopes::Leave,
-    tables::state_cause,
     way::{Job, WayError, Ways, walk},
 };
 use env::{Idle, Moment};
@@ -652,12 +651,13 @@ impl Engine {
     }
 }
 
-/// Whether the state, the cause or the records of a cell changed.
+/// Whether the state, the cause, the lateness or the records of a cell changed.
 pub(crate) fn changed(before: Option<&CellRow>, row: &CellRow) -> Changed {
     match before {
         Some(before)
-            if state_cause(before.state) == state_cause(row.state)
+            if before.cause(before.updated_at) == row.cause(row.updated_at)
                 && before.state.as_str() == row.state.as_str()
+                && before.late_from == row.late_from
                 && before.records_hash == row.records_hash =>
         {
             Changed::No

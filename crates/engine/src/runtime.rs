@@ -13,7 +13,7 @@ use crate::{
 use env::Moment;
 use jiff::Timestamp;
 use model::{
-    AttemptId, CellKey, CellState, LookKind, Money, Period,
+    AttemptId, CellKey, CellState, LateFrom, LookKind, Money, Period,
     grid::{CellOrdinal, Grid},
 };
 use pace::{FixedPace, FixedPaceSettings};
@@ -540,6 +540,11 @@ impl Runtime {
             return None;
         }
         Some(self.arrival.as_mut()?.next_at(ordinal, deadline, now))
+    }
+
+    /// From when on a cell that was looked at in vain is later than usual.
+    pub(crate) fn late_from(&self, ordinal: CellOrdinal) -> Option<LateFrom> {
+        self.arrival.as_ref()?.schedule.late_from(ordinal)
     }
 
     /// How the due cells are to be looked at; those that are to wait go back into the agenda.

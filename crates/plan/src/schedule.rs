@@ -10,9 +10,9 @@ mod learned;
 pub use every_interval::EveryInterval;
 pub use learned::{LearnedSchedule, why};
 
-use crate::arrival::{choice::Trained, planner::Lateness, training::Training};
+use crate::arrival::{choice::Trained, training::Training};
 use jiff::Timestamp;
-use model::{CellOrdinal, LookKind, Money};
+use model::{CellOrdinal, LateFrom, LookKind, Money};
 use std::{borrow::Cow, fmt::Debug};
 
 /// A look that a schedule plans.
@@ -82,8 +82,8 @@ pub trait Schedule: Debug + Send {
     /// [`Schedule::next_look`] for them again.
     fn woken(&mut self) -> Vec<CellOrdinal>;
 
-    /// How late an open cell is; `None`: nothing was learned of that.
-    fn lateness(&self, _cell: CellOrdinal, _now: Timestamp) -> Option<Lateness> {
+    /// From when on an open cell is late, in whole seconds; `None`: too little was learned of that.
+    fn late_from(&self, _cell: CellOrdinal) -> Option<LateFrom> {
         None
     }
 

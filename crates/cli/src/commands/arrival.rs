@@ -311,6 +311,7 @@ fn entity_report(
     let row = known.grid.periods()[cell.period as usize];
     let number = LearnedSchedule::period_number(row.closes_at);
     let distribution = planner.distribution(number, cell.entity);
+    let late = planner.late_times(number, cell.entity).filter(|_| is_open);
     let windows = distribution.map_or(Vec::new(), |known| windows(known, row.closes_at, window));
     let (group_size, tie) =
         planner.group(cell.entity).map_or((1, 0.0), |(_, tie, size)| (size, tie));
@@ -341,7 +342,7 @@ fn entity_report(
         recommended: recommended(&windows),
         windows,
         is_open,
-        lateness: schedule.lateness(cell, now).filter(|_| is_open).map(|lateness| match lateness {
+        lateness: late.map(|late| match late.at(now.as_millisecond() as f64 / 60_000.0) {
             Lateness::OnTime => "on_time",
             Lateness::LateUsual => "late_usual",
             Lateness::LateWatch => "late_watch",

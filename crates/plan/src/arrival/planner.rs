@@ -134,6 +134,30 @@ pub struct Planned {
     pub reason: Reason,
 }
 
+/// From when on a cell is late, minutes since 1970: by then half, nine in ten and ninety-nine in a
+/// hundred of its like have come, of those that come at all.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LateTimes {
+    /// [`Lateness::LateUsual`] from here on.
+    pub usual: Minutes,
+    /// [`Lateness::LateWatch`] from here on.
+    pub watch: Minutes,
+    /// [`Lateness::Overdue`] from here on.
+    pub overdue: Minutes,
+}
+
+impl LateTimes {
+    /// How late a cell is.
+    pub fn at(&self, now: Minutes) -> Lateness {
+        match now {
+            now if now >= self.overdue => Lateness::Overdue,
+            now if now >= self.watch => Lateness::LateWatch,
+            now if now >= self.usual => Lateness::LateUsual,
+            _ => Lateness::OnTime,
+        }
+    }
+}
+
 /// How late a cell is, by the learned distribution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lateness {
@@ -474,17 +498,23 @@ impl Planner {
         self.today.get(&period).map_or(0, |today| today.open.len())
     }
 
-    /// How late an open cell is.
-    pub fn lateness(&self, period: i32, entity: u32, now: Minutes) -> Option<Lateness> {
+    /// From when on an open cell is late; `None` while too little is known of it and its like.
+    pub fn late_times(&self, period: i32, entity: u32) -> Option<LateTimes> {
+        const OWN_MIN: usize = 5;
+        const POOLED_MIN: f64 = 20.0;
         let open = self.open.get(&(period, entity))?;
-        let came = open.distribution.by(now - open.opening.opens_at);
+        let own = self.entities[entity as usize].history.latest().filter(Seen::came);
+        let is_known = own.take(OWN_MIN).count() == OWN_MIN
+            || (self.ingredients.pooling && self.pooled.total() >= POOLED_MIN);
+        if !is_known {
+            return None;
+        }
         let ever = (1.0 - open.distribution.never()).max(1e-6);
-        Some(match came / ever {
-            share if share >= 0.99 => Lateness::Overdue,
-            share if share >= 0.9 => Lateness::LateWatch,
-            share if share >= 0.5 => Lateness::LateUsual,
-            _ => Lateness::OnTime,
-        })
+        let at = |share: f64| {
+            let after = open.distribution.quantile(share * ever);
+            open.opening.opens_at + after.unwrap_or_else(|| open.opening.span().max(0.0))
+        };
+        Some(LateTimes { usual: at(0.5), watch: at(0.9), overdue: at(0.99) })
     }
 
     /// What was seen of an entity.

@@ -4,10 +4,10 @@ use super::{LookAnswer, Offer, PlannedLook, Schedule};
 use crate::arrival::choice::Trained;
 use crate::arrival::{
     Ingredients, Minutes, Opening, Planned, Planner, Prices, Reason, external::External,
-    features::CalendarDay, planner::Lateness, training::Training,
+    features::CalendarDay, training::Training,
 };
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use model::{CellOrdinal, Grid, LookKind, Money};
+use model::{CellOrdinal, Grid, LateFrom, LookKind, Money};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -259,9 +259,10 @@ impl Schedule for LearnedSchedule {
         woken.into_iter().filter_map(|key| self.ordinal(key)).collect()
     }
 
-    fn lateness(&self, cell: CellOrdinal, now: Timestamp) -> Option<Lateness> {
+    fn late_from(&self, cell: CellOrdinal) -> Option<LateFrom> {
         let row = self.grid.periods().get(cell.period as usize)?;
-        self.planner.lateness(Self::period_number(row.closes_at), cell.entity, minutes(now))
+        let late = self.planner.late_times(Self::period_number(row.closes_at), cell.entity)?;
+        Some(LateFrom { watch: instant(late.watch), overdue: instant(late.overdue) })
     }
 
     fn training(&mut self, now: Timestamp) -> Option<Training> {
@@ -285,6 +286,11 @@ impl Schedule for LearnedSchedule {
 /// Minutes since 1970.
 fn minutes(at: Timestamp) -> Minutes {
     at.as_millisecond() as f64 / 60_000.0
+}
+
+/// The whole second of so many minutes since 1970.
+fn instant(at: Minutes) -> Timestamp {
+    Timestamp::from_second((at * 60.0).round() as i64).unwrap_or(Timestamp::MAX)
 }
 
 /// Why a look is planned, in a sentence.

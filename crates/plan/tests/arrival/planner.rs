@@ -111,11 +111,27 @@ fn lateness_follows_the_learned_distribution() {
     let mut planner = learned();
     planner.open(opening(0, 60));
     let start = 60.0 * 1440.0;
-    let at = |minutes: f64| planner.lateness(60, 0, start + minutes).unwrap();
+    let times = planner.late_times(60, 0).unwrap();
+    let at = |minutes: f64| times.at(start + minutes);
     assert_eq!(at(200.0), Lateness::OnTime);
     assert!(at(2800.0) == Lateness::Overdue);
     let levels: Vec<Lateness> = (0..48).map(|hour| at(f64::from(hour) * 60.0)).collect();
     assert!(levels.is_sorted(), "{levels:?}");
+    let came = |at: f64| {
+        let known = planner.distribution(60, 0).unwrap();
+        known.by(at - start) / (1.0 - known.never())
+    };
+    for (at, share) in [(times.usual, 0.5), (times.watch, 0.9), (times.overdue, 0.99)] {
+        assert!((came(at) - share).abs() < 1e-3, "{share}: {}", came(at));
+    }
+}
+
+#[test]
+fn who_has_seen_nothing_does_not_say_what_is_late() {
+    let mut planner = Planner::new(PRICES, Ingredients::default());
+    planner.open(opening(0, 1));
+    assert_eq!(planner.late_times(1, 0), None);
+    assert_eq!(planner.late_times(1, 9), None, "not open");
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub async fn a_fresh_store_is_empty_and_counts_from_one(store: &dyn StateStore) 
     };
     assert_eq!(store.project().await.unwrap(), expected);
     assert_eq!(store.sources().await.unwrap(), []);
-    assert_eq!(store.counts().await.unwrap(), []);
+    assert_eq!(store.counts(at(0)).await.unwrap(), []);
     assert_eq!(store.announced().await.unwrap(), []);
     assert_eq!(store.open_attempts().await.unwrap(), []);
     assert_eq!(store.spend(None).await.unwrap(), []);
@@ -149,7 +149,7 @@ pub async fn rebuilt_state_enters_an_empty_store(store: &dyn StateStore) {
     assert_eq!(store.sources().await.unwrap(), [source_row("eod")]);
     let present = row("A", "2026-11-19", CellState::Present);
     assert_eq!(store.cells(&source("eod")).await.unwrap(), [present]);
-    assert_eq!(store.counts().await.unwrap().len(), 1);
+    assert_eq!(store.counts(at(0)).await.unwrap().len(), 1);
     let spend = store.spend(None).await.unwrap();
     assert_eq!(
         spend.iter().map(|day| (day.requests, day.spent)).collect::<Vec<_>>(),
