@@ -89,7 +89,7 @@ async fn read_grown(
 ) -> Result<Vec<RecordBatch>, EngineError> {
     let all: Vec<&str> = columns.iter().chain(later).copied().collect();
     match read(lake, TableRef::Ledger(table), &all).await {
-        Err(EngineError::Lake(lake::LakeError::Column { .. })) => {
+        Err(EngineError::Lake(lake::LakeError::UnknownColumn { .. })) => {
             read(lake, TableRef::Ledger(table), columns).await
         }
         result => result,

@@ -418,6 +418,7 @@ impl Runtime {
     ) {
         let Call { due, cell, others } = call;
         let code = code(due.ordinal);
+        let belief = self.arrival.as_mut().and_then(|arrival| arrival.take_belief(code));
         let arrival = self.arrival.as_ref();
         let usual = arrival.and_then(|arrival| arrival.usual(&cell.entity));
         let others = others.into_iter().map(|(due, cell)| Asked {
@@ -440,7 +441,8 @@ impl Runtime {
             before: arrival.map(|arrival| {
                 let validators = arrival.looked(code).map(|row| row.validators.clone());
                 let why = arrival.pays(code).filter(|_| look.brings_data()).map(Pay::words);
-                Box::new(Before { validators: validators.unwrap_or_default(), why })
+                let validators = validators.unwrap_or_default();
+                Box::new(Before { validators, why, belief: belief.map(Arc::new) })
             }),
             usual,
             closes_at: arrival.map(|_| self.due_at(due.ordinal)),

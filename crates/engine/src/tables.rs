@@ -9,7 +9,7 @@ pub(crate) use data::{DataBatches, DataPart, Hex, Provenance, RowId};
 
 use crate::observation::{Booked, Observation, Quarantined};
 use arrow::{array::RecordBatch, datatypes::SchemaRef, error::ArrowError};
-use columns::{Column, Int, Long, Price, Text, Time, append_display, table_rows};
+use columns::{Column, Int, Long, Price, Real, Text, Time, append_display, table_rows};
 use jiff::Timestamp;
 use model::{Cause, Fate, Money, SourceId};
 use state::CellRow;
@@ -47,6 +47,8 @@ table_rows! {
         request_hash: Long,
         look: Text<4>,
         cells: Long,
+        probability: Real,
+        why: Text<0>,
     }
 }
 
@@ -92,6 +94,10 @@ impl AttemptRows {
         }
         self.look.append_option(observation.look.map(model::LookKind::as_str));
         self.cells.append_value(i64::from(booked.cells));
+        let belief = observation.belief.as_deref();
+        let probability = belief.map(|belief| belief.probability);
+        self.probability.append_option(probability.filter(|it| it.is_finite()));
+        self.why.append_option(belief.and_then(|belief| belief.why.as_deref()));
     }
 }
 

@@ -348,8 +348,15 @@ fn summary(entry: &Entry) -> String {
                 "" | "paid" => String::new(),
                 look => format!(", {look} look"),
             };
+            let mut belief = match field("probability").parse::<f64>() {
+                Ok(probability) => format!(" with p={probability:.2}"),
+                Err(_) => String::new(),
+            };
+            if let Some(why) = entry.fields.get("why") {
+                belief = format!("{belief}: {}", safe(why));
+            }
             format!(
-                "attempt {} ({}{look}, planned {}): {} -> {}: {}; {status}, {} bytes, {} ms, {} records, cost {}{archive}",
+                "attempt {} ({}{look}, planned {}{belief}): {} -> {}: {}; {status}, {} bytes, {} ms, {} records, cost {}{archive}",
                 field("attempt"),
                 field("priority"),
                 field("planned_at"),

@@ -2,7 +2,7 @@
 
 use arrow::{
     array::{
-        Decimal128Builder, Int32Builder, Int64Builder, RecordBatch, StringBuilder,
+        Decimal128Builder, Float64Builder, Int32Builder, Int64Builder, RecordBatch, StringBuilder,
         TimestampMicrosecondBuilder,
     },
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
@@ -75,6 +75,8 @@ pub(crate) struct Text<const BYTES: usize>;
 pub(crate) struct Long;
 /// A small number.
 pub(crate) struct Int;
+/// A number with a fraction.
+pub(crate) struct Real;
 /// An instant, to the microsecond.
 pub(crate) struct Time;
 /// An amount of money, to a millionth.
@@ -107,6 +109,16 @@ impl Column for Int {
     }
     fn builder() -> Int32Builder {
         Int32Builder::with_capacity(CHUNK_ROWS)
+    }
+}
+
+impl Column for Real {
+    type Builder = Float64Builder;
+    fn data_type() -> DataType {
+        DataType::Float64
+    }
+    fn builder() -> Float64Builder {
+        Float64Builder::with_capacity(CHUNK_ROWS)
     }
 }
 

@@ -3,8 +3,11 @@
 use super::{LookAnswer, Offer, PlannedLook, Schedule};
 use crate::arrival::choice::Trained;
 use crate::arrival::{
-    Ingredients, Minutes, Opening, Planned, Planner, Prices, Reason, external::External,
-    features::CalendarDay, training::Training,
+    Ingredients, Minutes, Opening, Planned, Planner, Prices, Reason,
+    external::External,
+    features::CalendarDay,
+    history::{History, Seen},
+    training::Training,
 };
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use model::{CellOrdinal, Grid, LateFrom, LookKind, Money};
@@ -162,6 +165,23 @@ impl LearnedSchedule {
         self.planner.set_prices(Prices { look, delay_per_minute });
     }
 
+    /// What a look at its usual time rests on, in a sentence.
+    fn usual(&self, cell: CellOrdinal, at: Minutes) -> String {
+        const TOLD: usize = 20;
+        let history = self.planner.history(cell.entity);
+        let came = history.into_iter().flat_map(History::latest).filter(Seen::came).take(TOLD);
+        let after = at - self.opening(cell).opens_at;
+        let (found, all) = came.fold((0, 0), |(found, all), seen| {
+            (found + u32::from(f64::from(seen.by) <= after), all + 1)
+        });
+        if all == 0 {
+            return "nothing has come of it yet; the cheapest instant by what its like have shown"
+                .to_owned();
+        }
+        let after = SignedDuration::from_mins(after.round() as i64);
+        format!("{found} of its last {all} arrivals were found within {after:#} of being due")
+    }
+
     fn ordinal(&self, (period, entity): (i32, u32)) -> Option<CellOrdinal> {
         let period = *self.periods.get(&period)?;
         Some(CellOrdinal { entity, period })
@@ -202,7 +222,10 @@ impl Schedule for LearnedSchedule {
             at: now.checked_add(wait).unwrap_or(Timestamp::MAX),
             kind,
             probability: planned.probability,
-            why: why(&planned).into(),
+            why: match planned.reason {
+                Reason::Usual => self.usual(cell, planned.at).into(),
+                _ => why(&planned).into(),
+            },
         }
     }
 
