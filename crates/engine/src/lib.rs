@@ -11,6 +11,7 @@ mod answer;
 mod arrival;
 mod arrival_tables;
 mod book;
+mod budgets;
 mod calls;
 mod commit;
 mod compiled;
@@ -40,6 +41,7 @@ mod wish;
 
 pub use arrival::LookTrust;
 pub use arrival_tables::arrivals_schema;
+pub use budgets::budgets_left;
 pub use error::EngineError;
 pub use grid::{Ranges, grid_of, horizon};
 pub use lock::ProjectLock;

@@ -312,7 +312,7 @@ impl Engine {
     }
 
     /// Cells whose next look became earlier by others' answers.
-    fn wake_others(&mut self, id: &SourceId, now: Timestamp) {
+    pub(crate) fn wake_others(&mut self, id: &SourceId, now: Timestamp) {
         let Some(source) = self.sources.get_mut(id) else { return };
         let woken = source.arrival.as_mut().map(|arrival| arrival.schedule.woken());
         for ordinal in woken.into_iter().flatten() {

@@ -22,7 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 use model::{AttemptId, LookKind, Outcome, SourceId};
 use pace::{Meaning, Pace, Permit};
 use source::Source;
-use state::{CellRow, Granted, StateError};
+use state::{CellRow, Granted, SpendRow, StateError};
 use std::{
     collections::BTreeMap,
     panic::AssertUnwindSafe,
@@ -82,6 +82,8 @@ pub(crate) enum Message {
         groups: Vec<Group>,
         at: Timestamp,
         result: Result<Vec<Granted>, StateError>,
+        /// What was spent in the month, if looks are priced by it.
+        spend: Option<Vec<SpendRow>>,
     },
     Committed {
         number: i64,
@@ -311,6 +313,8 @@ impl Engine {
             let Some(source) = self.sources.get_mut(&id) else { continue };
             source.extend(now.wall);
             source.tick(now.wall);
+            self.price_budgets(&id, now.wall);
+            let Some(source) = self.sources.get_mut(&id) else { continue };
             let complaint =
                 source.arrival.as_mut().and_then(|arrival| arrival.schedule.complaint());
             if let Some(complaint) = complaint {
@@ -417,8 +421,11 @@ impl Engine {
                 observations.for_each(|other| self.account(&source, other, meaning));
                 Ok(())
             }
-            Message::Reserved { source, groups, at, result } => {
+            Message::Reserved { source, groups, at, result, spend } => {
                 self.reserving -= 1;
+                if let (Some(source), Some(spend)) = (self.sources.get_mut(&source), spend) {
+                    source.spend = spend;
+                }
                 self.reserved(&source, groups, at, &result?);
                 Ok(())
             }

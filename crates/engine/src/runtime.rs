@@ -4,6 +4,7 @@
 use crate::{
     EngineError, Options,
     arrival::{Arrival, Pay, Plan, Situation},
+    budgets::spend_of_month,
     calls::{Call, Together},
     compiled::Compiled,
     grid::{Ranges, grid_of},
@@ -22,7 +23,7 @@ use plan::{
     look::{LookPolicy, RetryBudget},
 };
 use source::Source;
-use state::{BackfillRow, CellRow, SourceRow, StateStore};
+use state::{BackfillRow, CellRow, SourceRow, SpendRow, StateStore};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
@@ -58,6 +59,12 @@ pub(crate) struct Runtime {
     pub(crate) reserving: bool,
     /// Until when the day's budget is spent.
     pub(crate) spent_until: Option<Timestamp>,
+    /// What all sources spent in this month, as far as it was read, and by that:
+    pub(crate) spend: Vec<SpendRow>,
+    /// when its looks were priced,
+    pub(crate) priced_at: Option<Timestamp>,
+    /// and when they are next, if a budget is short now.
+    pub(crate) priced_again_at: Option<Timestamp>,
     /// Cells that failed and are retried soon.
     retrying: BTreeSet<u64>,
     /// Cells that ended their last attempt in this run without an answer that could be used.
@@ -141,6 +148,9 @@ impl Runtime {
             unsent: Vec::new(),
             reserving: false,
             spent_until: None,
+            spend: Vec::new(),
+            priced_at: None,
+            priced_again_at: None,
             retrying: BTreeSet::new(),
             refused: BTreeSet::new(),
             parked_cells: BTreeSet::new(),
@@ -149,6 +159,9 @@ impl Runtime {
             together: Together::default(),
             hours: Hours::default(),
         };
+        if runtime.is_budgeted(&options.budget) {
+            runtime.spend = spend_of_month(state, now.wall).await?;
+        }
         runtime.hours.wished(&runtime.compiled.source.id, &backfills);
         runtime.mark_backfills();
         cells.into_iter().for_each(|cell| runtime.restore(cell, now.wall));
@@ -187,7 +200,7 @@ impl Runtime {
         self.ranges = Ranges::of(&source, Some(&self.row), &backfills, now.wall);
         self.row.from = Some(self.ranges.from);
         state.put_source(&self.row).await?;
-        self.spent_until = None;
+        (self.spent_until, self.priced_at) = (None, None);
         self.ceiling.set(pace_settings(&source), now);
         self.scope = source.limit_scope();
         self.compiled = Arc::new(Compiled::new(source, options)?);
@@ -494,7 +507,9 @@ impl Runtime {
     /// When the agenda next has something to give out.
     pub(crate) fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
         let hours = self.hours.wait.map(|wait| wait.until.max(now));
-        let wake = self.agenda.wake_at(now).into_iter().chain(hours).min()?;
+        let next = self.agenda.wake_at(now);
+        let priced = next.and(self.priced_again_at.filter(|at| *at > now));
+        let wake = next.into_iter().chain(hours).chain(priced).min()?;
         Some(self.spent_until.map_or(wake, |until| wake.max(until)))
     }
 

@@ -52,6 +52,26 @@ pub struct Offer {
     pub not_there_is_right: f64,
 }
 
+/// What is left of a budget that looks are paid from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BudgetLeft {
+    /// Which, in words.
+    pub budget: &'static str,
+    /// How much is left.
+    pub left: Money,
+    /// When its time ends, and the next one begins.
+    pub until: Timestamp,
+}
+
+/// A budget that is short.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scarce {
+    /// Which, in words.
+    pub budget: &'static str,
+    /// How many times its price a look is planned with; above 1.
+    pub factor: f64,
+}
+
 /// When, and how, a cell is looked at next: asked at each decision, told each answer. Pure.
 ///
 /// Ordinals are those of the grid it was made for; when that changes, a new schedule is made of
@@ -81,6 +101,15 @@ pub trait Schedule: Debug + Send {
     /// Cells whose next look became earlier because of others' answers; the engine asks
     /// [`Schedule::next_look`] for them again.
     fn woken(&mut self) -> Vec<CellOrdinal>;
+
+    /// What is left of the budgets, told as money is spent and as time passes. Cells whose next look
+    /// became earlier by it are among the woken ones.
+    fn budgets(&mut self, _left: &[BudgetLeft], _now: Timestamp) {}
+
+    /// The budget that makes looks dearer now; `None`: there is enough.
+    fn scarce(&self) -> Option<Scarce> {
+        None
+    }
 
     /// From when on an open cell is late, in whole seconds; `None`: too little was learned of that.
     fn late_from(&self, _cell: CellOrdinal) -> Option<LateFrom> {

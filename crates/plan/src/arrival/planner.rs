@@ -1,5 +1,6 @@
 //! All of it, cell by cell: told of openings and answers, it says when to look next.
 
+mod budget;
 mod memory;
 mod outlook;
 
@@ -12,6 +13,7 @@ use super::{
     external::{self, External},
     features::{CalendarDay, Features},
     history::{History, Seen},
+    scarcity::Scarcity,
     schedule,
 };
 use serde::{Deserialize, Serialize};
@@ -67,11 +69,20 @@ pub struct Ingredients {
     pub drift: bool,
     /// Hazard models are fitted.
     pub models: bool,
+    /// Looks are dearer while a budget is short.
+    pub scarcity: bool,
 }
 
 impl Default for Ingredients {
     fn default() -> Self {
-        Self { pooling: true, weekday: true, peers: true, drift: true, models: true }
+        Self {
+            pooling: true,
+            weekday: true,
+            peers: true,
+            drift: true,
+            models: true,
+            scarcity: true,
+        }
     }
 }
 
@@ -228,6 +239,7 @@ pub struct Planner {
     external: Option<Arc<dyn External>>,
     external_failed: Option<String>,
     woken: Vec<(i32, u32)>,
+    scarcity: Scarcity,
 }
 
 impl Planner {
@@ -252,10 +264,11 @@ impl Planner {
             external: None,
             external_failed: None,
             woken: Vec::new(),
+            scarcity: Scarcity::default(),
         }
     }
 
-    /// Other prices from now on, such as a dearer look while a budget is short.
+    /// Other prices from now on, without what [`Planner::set_factor`] makes of them.
     pub fn set_prices(&mut self, prices: Prices) {
         self.prices = prices;
     }
@@ -310,6 +323,7 @@ impl Planner {
             None => base,
         };
         let group = known.group;
+        self.scarcity.opened(&distribution);
         self.external_failed = failed.or(self.external_failed.take());
         let open = Box::new(Open {
             opening,
@@ -366,7 +380,7 @@ impl Planner {
             now: now - opens_at,
             nothing_until: outlook.nothing_until,
             may_look_now: now > open.looked_at,
-            look_price: self.prices.look,
+            look_price: self.prices.look * self.scarcity.factor(),
         });
         let at = (opens_at + look.at).max(now).min(deadline);
         let reason = if at >= deadline - 1e-6 { Reason::Last } else { outlook.reason };
@@ -393,6 +407,7 @@ impl Planner {
         let Some(open) = self.open.get(&key) else { return };
         let (opening, looked_at, group_number) = (open.opening, open.looked_at, open.group);
         let by_chance = Self::by_chance(open, at, there);
+        self.scarcity.looked();
         let tie = self.entities[entity as usize].tie;
         let is_over = there || at >= opening.deadline - 1e-6;
         let after_own = looked_at;
@@ -459,6 +474,7 @@ impl Planner {
             own_after: offset(after_own),
         };
         self.learn(key, seen);
+        self.scarcity.ended();
         self.forget(key);
     }
 

@@ -1,12 +1,13 @@
 //! Looks planned by what was learned of arrivals: [`crate::arrival::Planner`] over a source's grid.
 
-use super::{LookAnswer, Offer, PlannedLook, Schedule};
+use super::{BudgetLeft, LookAnswer, Offer, PlannedLook, Scarce, Schedule};
 use crate::arrival::choice::Trained;
 use crate::arrival::{
     Ingredients, Minutes, Opening, Planned, Planner, Prices, Reason,
     external::External,
     features::CalendarDay,
     history::{History, Seen},
+    scarcity::Left,
     training::Training,
 };
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
@@ -30,6 +31,9 @@ pub struct LearnedSchedule {
     value_per_hour: Option<Money>,
     planner: Planner,
     offers: Vec<Offer>,
+    /// How many cells each of the grid's periods has.
+    cells: Vec<u32>,
+    scarce: Option<Scarce>,
     /// By the planner's number of a period: its position in the grid, for periods with open cells.
     periods: BTreeMap<i32, u32>,
     /// Cells that a cheap look said are there, and when; the paid look will tell.
@@ -54,6 +58,8 @@ impl LearnedSchedule {
             planner.restore(saved, &names);
         }
         Self {
+            cells: grid.expected_by_period(),
+            scarce: None,
             grid,
             names,
             give_up_after,
@@ -240,6 +246,10 @@ impl Schedule for LearnedSchedule {
         let mut at = minutes(at);
         let Some((period, entity)) = self.key(cell, at) else {
             self.said_there.remove(&place);
+            if let Some(row) = self.grid.periods().get(cell.period as usize) {
+                // Its time is over: what is found now says nothing of when it comes.
+                self.planner.close((Self::period_number(row.closes_at), cell.entity));
+            }
             return;
         };
         match (answer, kind.brings_data()) {
@@ -280,6 +290,36 @@ impl Schedule for LearnedSchedule {
     fn woken(&mut self) -> Vec<CellOrdinal> {
         let woken: BTreeSet<_> = self.planner.woken().into_iter().collect();
         woken.into_iter().filter_map(|key| self.ordinal(key)).collect()
+    }
+
+    fn budgets(&mut self, left: &[BudgetLeft], now: Timestamp) {
+        let newest = self.periods.keys().next_back();
+        let (kind, price) = self.cheapest(newest.map_or(1, |it| self.planner.open_cells(*it)));
+        self.price(price);
+        let paid = self.paid_price();
+        let first = self.grid.due_periods(now) as usize;
+        self.scarce = None;
+        for budget in left.iter().filter(|_| price > 0.0) {
+            let left = Left {
+                looks: budget.left.as_units().max(0.0) / price,
+                // What a cheap look finds is paid for.
+                also: if kind.brings_data() { 0.0 } else { paid / price },
+                until: minutes(budget.until),
+            };
+            let coming = self.grid.periods().iter().zip(&self.cells).skip(first);
+            let coming = coming
+                .map(|(row, cells)| (minutes(row.closes_at), f64::from(*cells)))
+                .take_while(|(at, _)| *at < left.until);
+            let factor = self.planner.factor_for(&left, coming, minutes(now));
+            if factor > self.scarce.map_or(1.0, |scarce| scarce.factor) {
+                self.scarce = Some(Scarce { budget: budget.budget, factor });
+            }
+        }
+        self.planner.set_factor(self.scarce.map_or(1.0, |scarce| scarce.factor));
+    }
+
+    fn scarce(&self) -> Option<Scarce> {
+        self.scarce
     }
 
     fn late_from(&self, cell: CellOrdinal) -> Option<LateFrom> {

@@ -1,6 +1,6 @@
 //! The planner by its calls.
 
-use crate::habits::{PRICES, calendar, cases, chance};
+use crate::habits::{COSTS, PRICES, calendar, cases, chance};
 use plan::arrival::{
     Ingredients, Opening, Planner, Prices,
     external::{External, INPUTS},
@@ -27,7 +27,7 @@ fn learned() -> Planner {
     let cases = cases(2, 60, |entity, day| {
         Some(600.0 + f64::from(entity) * 300.0 + 10.0 * chance(entity, day, 30))
     });
-    play_planner(&mut planner, &cases, false);
+    play_planner(&mut planner, &cases, &COSTS);
     planner
 }
 
@@ -140,7 +140,7 @@ fn a_dearer_look_is_made_less_often() {
         let prices = Prices { look: price, ..PRICES };
         let mut planner = Planner::new(prices, Ingredients::default());
         let cases = cases(3, 40, |entity, day| Some(300.0 + 900.0 * chance(entity, day, 31)));
-        let spent = play_planner(&mut planner, &cases, false);
+        let spent = play_planner(&mut planner, &cases, &COSTS);
         spent.iter().map(|spent| spent.looks).sum::<u32>()
     };
     assert!(looks(0.2) > looks(1.0));
