@@ -12,7 +12,6 @@ use crate::{
     schedule::schedule_for,
 };
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
-use kept::Kept;
 use model::{Entity, Grid, LookKind, Money, Outcome, Period, Validators, grid::CellOrdinal};
 use plan::{LookAnswer, Offer, Schedule, Trust};
 use state::{LookRow, ScheduleRow};
@@ -21,6 +20,7 @@ use std::{
     sync::Arc,
 };
 
+pub(crate) use kept::Kept;
 pub(crate) use planning::{Plan, Situation};
 
 /// How much the newest length counts in the usual one.

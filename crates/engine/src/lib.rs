@@ -26,6 +26,7 @@ mod observation;
 mod ports;
 mod rebuild;
 mod recover;
+mod relearn;
 mod reserve;
 mod run;
 mod runtime;

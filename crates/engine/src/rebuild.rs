@@ -2,9 +2,9 @@
 //!
 //! What only the state knew is gone: pauses, wishes for backfills, budgets reserved and never sent.
 //! What the tables know comes back: each cell's state and evidence, what was spent on which day,
-//! and from where attempts are numbered on.
+//! from where attempts are numbered on, and what is to be learned from arrivals.
 
-use crate::EngineError;
+use crate::{EngineError, relearn::relearn};
 use arrow::{
     array::{Array, AsArray, RecordBatch},
     datatypes::{DataType, Decimal128Type, Int64Type, TimestampMicrosecondType},
@@ -41,7 +41,9 @@ pub fn rebuild<'a>(
             let rows = read(lake, TableRef::Data(source.table.clone()), DATA_COLUMNS).await?;
             rows.iter().try_for_each(|batch| books.take_records(source, batch))?;
         }
-        Ok(books.close(sources, now))
+        let mut rebuilt = books.close(sources, now);
+        rebuilt.schedules = relearn(lake, sources, &rebuilt.sources, now).await?;
+        Ok(rebuilt)
     })
 }
 
@@ -96,7 +98,7 @@ async fn read_grown(
     }
 }
 
-async fn read(
+pub(crate) async fn read(
     lake: &dyn Lake,
     table: TableRef,
     columns: &[&str],
@@ -162,7 +164,7 @@ impl Looks {
 }
 
 /// Readers of one batch's columns.
-struct Columns<'a>(&'a RecordBatch);
+pub(crate) struct Columns<'a>(pub(crate) &'a RecordBatch);
 
 impl Columns<'_> {
     fn column(&self, name: &str) -> Result<&dyn Array, EngineError> {
@@ -186,7 +188,7 @@ impl Columns<'_> {
         Ok(if numbers.is_valid(row) { numbers.value(row) } else { 0 })
     }
 
-    fn time(&self, name: &str, row: usize) -> Result<Option<Timestamp>, EngineError> {
+    pub(crate) fn time(&self, name: &str, row: usize) -> Result<Option<Timestamp>, EngineError> {
         let column = self.column(name)?;
         let times = column
             .as_primitive_opt::<TimestampMicrosecondType>()
@@ -198,7 +200,7 @@ impl Columns<'_> {
     }
 
     /// The cell of a row; `None` for rows that no present rule would write.
-    fn cell(&self, row: usize) -> Result<Option<CellId>, EngineError> {
+    pub(crate) fn cell(&self, row: usize) -> Result<Option<CellId>, EngineError> {
         let parsed = (|| {
             let source = SourceId::parse(self.text("source", row).ok()??).ok()?;
             let entity = Entity::parse(self.text("entity", row).ok()??).ok()?;
@@ -455,6 +457,7 @@ impl Books {
                 .map(|((source, period), spent)| (source, period, spent))
                 .collect(),
             looks: open_looks,
+            schedules: Vec::new(),
             cells: self.cells.into_iter().map(|(cell, row)| (cell.0, row)).collect(),
         }
     }

@@ -271,6 +271,13 @@ impl Kept {
         rows.insert((row.period, row.entity.clone()), row.clone());
     }
 
+    fn put_schedules(&mut self, rows: &[ScheduleRow]) {
+        self.schedules.extend(rows.iter().map(|row| {
+            let updated_at = wire::kept(row.updated_at);
+            (row.source.clone(), ScheduleRow { updated_at, ..row.clone() })
+        }));
+    }
+
     fn hold_share(&mut self, wish: &HoldShares, scope: &str) -> f64 {
         let now = wire::nanoseconds(wish.now);
         let holders = self.shares.entry(scope.to_owned()).or_default();
@@ -309,6 +316,7 @@ impl Kept {
         for (source, row) in &rebuilt.looks {
             self.put_look(source, row);
         }
+        self.put_schedules(&rebuilt.schedules);
         self.project.next_attempt = rebuilt.next_attempt.max(1);
         self.project.next_batch = rebuilt.next_batch.max(1);
         self.project.observed_at_max = rebuilt.observed_at_max.map(wire::kept);
@@ -506,10 +514,7 @@ impl StateStore for MemoryStore {
     fn put_schedules(&self, rows: &[ScheduleRow]) -> StateFuture<'_, ()> {
         let rows = rows.to_vec();
         self.with(move |kept| {
-            kept.schedules.extend(rows.into_iter().map(|row| {
-                let updated_at = wire::kept(row.updated_at);
-                (row.source.clone(), ScheduleRow { updated_at, ..row })
-            }));
+            kept.put_schedules(&rows);
             Ok(())
         })
     }

@@ -383,6 +383,8 @@ pub struct Rebuilt {
     pub period_spend: Vec<(SourceId, Period, Money)>,
     /// What is known of looks at cells that have not arrived.
     pub looks: Vec<(SourceId, LookRow)>,
+    /// What was learned of sources' arrivals.
+    pub schedules: Vec<ScheduleRow>,
     /// One above the highest attempt; below 1 counts as 1.
     pub next_attempt: i64,
     /// One above the highest batch; below 1 counts as 1.

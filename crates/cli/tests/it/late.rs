@@ -108,11 +108,19 @@ async fn a_cell_is_late_by_what_was_learned_wherever_one_looks() {
     assert!(explained.stdout.contains("99 in 100 have come by"), "{}", explained.stdout);
     assert_eq!(std::fs::read(project.state_path()).unwrap(), kept, "nothing had to be written");
 
-    // The books know it too.
+    // The books know it too, and what is to be learned from them.
+    let learned = || {
+        let told = project.ok(&["arrival", "eod", "--json", "--now", &hours(13)]).json();
+        let told = told["entities"].as_array().unwrap().clone();
+        told.iter().map(|it| it["periods_seen"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    let before = learned();
+    assert!(before.iter().all(|periods| *periods >= 5), "{before:?}");
     for file in state::SqliteStore::files(project.state_path()) {
         let _ = std::fs::remove_file(file);
     }
     project.ok(&["state", "rebuild", "--now", &hours(13)]);
+    assert_eq!(learned(), before);
     assert_eq!(told(), ["late_usual", "late_watch", "late_watch", "overdue"]);
 }
 

@@ -82,6 +82,24 @@ impl LearnedSchedule {
         &self.planner
     }
 
+    /// Learns from what is known of former cells, by period, the earliest first: when the last look
+    /// without data left, and when the first with it; `None`: it did not come. What was found after
+    /// its time was over says nothing.
+    pub fn relearn(
+        &mut self,
+        cells: impl Iterator<Item = (CellOrdinal, Option<Timestamp>, Option<Timestamp>)>,
+        now: Timestamp,
+    ) {
+        for (cell, after, by) in cells {
+            let opening = self.opening(cell);
+            let (after, by) = (after.map_or(opening.opens_at, minutes), by.map(minutes));
+            if by.is_none_or(|by| by <= opening.deadline) {
+                self.planner.remember(&opening, after, by);
+            }
+        }
+        self.planner.train_on_memory(minutes(now));
+    }
+
     /// The planner's number of a period: hours since 1970 at its closing.
     pub fn period_number(closes_at: Timestamp) -> i32 {
         i32::try_from(closes_at.as_second().div_euclid(3600)).unwrap_or(i32::MAX)
