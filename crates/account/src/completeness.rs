@@ -56,8 +56,8 @@ pub fn completeness(stored: &[StateCount], expected: u64, expected_due: u64) -> 
         .iter()
         .filter(|count| count.cells > 0)
         .map(|count| {
-            let cause = count.cause.or((count.state == "held").then_some(Cause::Quarantined));
-            // Why a cell waits is told cell by cell; that it is undecided holds of all of them.
+            let cause = count.cause;
+            // A state file of a former format does not say why a cell waits.
             let waiting = (count.state == "waiting").then_some(Verdict::Undecided);
             Line {
                 state: count.state.clone(),
@@ -119,7 +119,7 @@ mod tests {
             count("present", None, 90),
             count("absent", Some(Cause::SourceGap), 2),
             count("absent", Some(Cause::NoActivity), 3),
-            count("waiting", None, 1),
+            count("waiting", Some(Cause::LateWatch), 1),
         ];
         let report = completeness(&stored, 120, 100);
         assert_eq!(report.lines.iter().map(|line| line.cells).sum::<u64>(), 120);

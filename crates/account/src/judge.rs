@@ -87,14 +87,6 @@ pub fn contradicts(outcome: Outcome, received_bytes: u64) -> bool {
     }
 }
 
-/// The cause shown for a cell that waits for its next look.
-pub fn waiting_cause(last_outcome: Outcome) -> Cause {
-    match last_outcome {
-        Outcome::EmptyProven | Outcome::NotModified | Outcome::Ok => Cause::LateUsual,
-        other => Cause::of_outcome(other, true),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

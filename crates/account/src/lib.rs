@@ -6,4 +6,4 @@ pub mod completeness;
 pub mod judge;
 
 pub use completeness::{Completeness, Line, StateCount, completeness};
-pub use judge::{Evidence, Look, contradicts, judge, waiting_cause};
+pub use judge::{Evidence, Look, contradicts, judge};

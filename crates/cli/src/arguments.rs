@@ -203,6 +203,12 @@ pub(crate) struct Evaluate {
     /// What a cheap look costs that never lies; without it there is none.
     #[arg(long)]
     pub(crate) head_cost: Option<f64>,
+    /// The most that all looks of a day in UTC may cost; a look that there is no money for waits.
+    #[arg(long, value_name = "MONEY")]
+    pub(crate) budget_per_day: Option<f64>,
+    /// The same, of a month.
+    #[arg(long, value_name = "MONEY")]
+    pub(crate) budget_per_month: Option<f64>,
     /// The share of each key's expected periods that is its first half.
     #[arg(long, default_value_t = 0.5)]
     pub(crate) train_fraction: f64,

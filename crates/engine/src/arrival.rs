@@ -6,9 +6,12 @@ mod planning;
 
 pub use kept::LookTrust;
 
-use crate::{compiled::Compiled, observation::Said, schedule::schedule_for};
+use crate::{
+    compiled::Compiled,
+    observation::{Belief, Said},
+    schedule::schedule_for,
+};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
-use kept::Kept;
 use model::{Entity, Grid, LookKind, Money, Outcome, Period, Validators, grid::CellOrdinal};
 use plan::{LookAnswer, Offer, Schedule, Trust};
 use state::{LookRow, ScheduleRow};
@@ -17,6 +20,7 @@ use std::{
     sync::Arc,
 };
 
+pub(crate) use kept::Kept;
 pub(crate) use planning::{Plan, Situation};
 
 /// How much the newest length counts in the usual one.
@@ -38,6 +42,8 @@ pub(crate) struct Arrival {
     looked: BTreeMap<u64, LookRow>,
     /// Cells whose next look is the paid one, and why.
     pay: BTreeMap<u64, Pay>,
+    /// What is believed of cells that are about to be looked at.
+    believed: BTreeMap<u64, Belief>,
     /// Cells whose last look failed, and how they were looked at.
     failed: BTreeMap<u64, LookKind>,
     /// Looks under way that speak for many, and the cells that wait for their answer.
@@ -144,6 +150,7 @@ impl Arrival {
             },
             looked: BTreeMap::new(),
             pay: BTreeMap::new(),
+            believed: BTreeMap::new(),
             failed: BTreeMap::new(),
             pages: BTreeMap::new(),
             page_looks: kept
@@ -187,6 +194,8 @@ impl Arrival {
         self.looked = move_map(&mut self.looked, moved);
         self.pay = move_map(&mut self.pay, moved);
         self.failed = move_map(&mut self.failed, moved);
+        // They are planned anew.
+        self.believed.clear();
         for waiting in self.pages.values_mut() {
             *waiting = waiting.iter().filter_map(|old| moved.get(old).copied()).collect();
         }
@@ -321,6 +330,20 @@ impl Arrival {
     /// Why a cell's next look is the paid one.
     pub(crate) fn pays(&self, code: u64) -> Option<Pay> {
         self.pay.get(&code).copied()
+    }
+
+    /// What is believed of a cell that is looked at now.
+    pub(crate) fn take_belief(&mut self, code: u64) -> Option<Belief> {
+        let planned = self.believed.remove(&code);
+        let Some(pay) = self.pay.get(&code) else { return planned };
+        let probability = match pay {
+            Pay::Ready(kind) => self.trust.get(kind)?.there_is_right(),
+            Pay::Audit(kind) | Pay::Deadline(kind) => {
+                1.0 - self.trust.get(kind)?.not_there_is_right()
+            }
+            Pay::Untold(_) => return planned,
+        };
+        Some(Belief { probability, why: None })
     }
 
     /// A "not there" of a cheap look: whether a paid call has to follow at once.

@@ -1,12 +1,12 @@
 //! account: what one ended attempt tells the pace, and the row it makes of its cell.
 
-use crate::{compiled::Compiled, observation::Observation, runtime::Runtime};
+use crate::{arrival::answer_of, compiled::Compiled, observation::Observation, runtime::Runtime};
 use account::{Evidence, Look, contradicts, judge};
 use jiff::{SignedDuration, Timestamp};
 use model::{AttemptId, CellKey, CellState, Outcome};
 use pace::{Advice, Answer, Meaning, Ticket};
 use plan::{
-    Priority,
+    LookAnswer, Priority,
     look::{Next, Progress, next},
 };
 use state::CellRow;
@@ -37,6 +37,9 @@ pub(crate) fn pace_observation(observation: &Observation, ticket: Ticket) -> pac
     }
 }
 
+/// How many times as many failures in a row a cell is forgiven while its server seems overloaded.
+const OVERLOAD_PATIENCE: u32 = 4;
+
 /// The row of a cell after an attempt, and whether it is to be retried soon.
 pub(crate) fn next_row(
     source: &mut Runtime,
@@ -46,9 +49,6 @@ pub(crate) fn next_row(
     now: Timestamp,
 ) -> (CellRow, bool) {
     let outcome = observation.outcome;
-    // One too many for the server's limit says nothing of the cell, by whatever words.
-    let is_throttled = matches!(meaning, Meaning::Refused | Meaning::Overloaded)
-        || outcome == Outcome::RateLimited;
     let had_records = before.is_some_and(|row| row.state == CellState::Present);
     let has_records = match outcome {
         Outcome::Ok => observation.records > 0,
@@ -62,6 +62,16 @@ pub(crate) fn next_row(
         (false, true) => failed_before,
         (false, false) => failed_before.saturating_add(1),
     };
+    // One too many for the server's limit says nothing of the cell, by whatever words. A server that is
+    // in trouble is given some time; what still fails then fails by itself.
+    let is_throttled = outcome == Outcome::RateLimited
+        || match meaning {
+            Meaning::Refused => true,
+            Meaning::Overloaded => {
+                failures <= source.policy().retries.saturating_mul(OVERLOAD_PATIENCE)
+            }
+            Meaning::Taken | Meaning::Noise => false,
+        };
     let complete_since_due = complete
         || (!contradicts(outcome, observation.facts.received_bytes)
             && before.is_some_and(|row| row.complete_since_due));
@@ -124,6 +134,9 @@ pub(crate) fn next_row(
         Look::At(at) => Some(at),
         Look::Done | Look::Over => None,
     };
+    // Only what was found not there is late; what failed has a cause of its own.
+    let is_awaited = answer_of(outcome, observation.records, had_records) == LookAnswer::NotThere
+        && matches!(state, CellState::Waiting { .. });
     let keeps_verdict = had_records && has_records && outcome != Outcome::Ok;
     let row = CellRow {
         entity: observation.cell.entity.clone(),
@@ -158,6 +171,7 @@ pub(crate) fn next_row(
             (true, _) => before.and_then(|row| row.records_hash),
         },
         updated_at: now,
+        late_from: is_awaited.then(|| source.late_from(observation.ordinal)).flatten(),
     };
     (row, retrying)
 }
@@ -194,5 +208,6 @@ pub(crate) fn without_money(
         evidence: before.and_then(|row| row.evidence.clone()),
         records_hash: None,
         updated_at: now,
+        late_from: None,
     }
 }

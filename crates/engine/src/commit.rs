@@ -19,8 +19,8 @@ use crate::{
     scope::ScopeBooks,
     scope_tables::{pace_rows, throttle_rows},
     tables::{
-        AttemptRows, CellRows, Chunks, DataBatches, QuarantineRows, attempts_schema, cells_schema,
-        quarantine_schema,
+        AttemptRows, CellRows, Chunks, DataBatches, QuarantineRows, Rows, attempts_schema,
+        cells_schema, quarantine_schema,
     },
 };
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
@@ -144,8 +144,7 @@ impl Pending {
         }
         self.observed_at_max = self.observed_at_max.max(Some(observation.observed_at));
         if !observation.quarantined.rows.is_empty() {
-            let rows =
-                self.quarantine.entry(quarantine.clone()).or_insert_with(QuarantineRows::new);
+            let rows = self.quarantine.entry(quarantine.clone()).or_insert_with(Rows::new);
             observation.quarantined.rows.iter().for_each(|row| rows.push(&observation, row));
         }
         let data = std::mem::take(&mut observation.data);
@@ -170,7 +169,7 @@ impl Pending {
     }
 }
 
-/// Whether the state or the cause of a cell changed, so that the ledger gets a row.
+/// Whether a cell changed in what the ledger keeps of it, so that it gets a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Changed {
     Yes,

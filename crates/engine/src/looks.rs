@@ -119,7 +119,8 @@ impl Engine {
             return before.map_or(CellState::Due, |row| row.state);
         }
         let at = if pays { Some(now) } else { source.scheduled(ordinal, now) };
-        let row = waiting_row(observation, source.cell(ordinal), before.as_ref(), at, now);
+        let mut row = waiting_row(observation, source.cell(ordinal), before.as_ref(), at, now);
+        row.late_from = source.late_from(ordinal);
         source.book(ordinal, &row, false, number);
         // It was answered: nothing is left undone.
         source.refused.remove(&code(ordinal));
@@ -311,7 +312,7 @@ impl Engine {
     }
 
     /// Cells whose next look became earlier by others' answers.
-    fn wake_others(&mut self, id: &SourceId, now: Timestamp) {
+    pub(crate) fn wake_others(&mut self, id: &SourceId, now: Timestamp) {
         let Some(source) = self.sources.get_mut(id) else { return };
         let woken = source.arrival.as_mut().map(|arrival| arrival.schedule.woken());
         for ordinal in woken.into_iter().flatten() {
@@ -391,6 +392,7 @@ fn waiting_row(
         evidence: before.and_then(|row| row.evidence.clone()),
         records_hash: None,
         updated_at: now,
+        late_from: None,
     }
 }
 

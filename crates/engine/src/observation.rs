@@ -14,7 +14,7 @@ use model::{
 };
 use plan::LookAnswer;
 use state::Evidence;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// One ended attempt, with everything that is to be committed and accounted.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub struct Observation {
     pub(crate) reserved: Money,
     /// How the cell was looked at; `None`: it is not known any more.
     pub look: Option<LookKind>,
+    /// What was believed of the cell that it was planned for; only of sources with `[arrival]`.
+    pub belief: Option<Arc<Belief>>,
     /// How many cells its request asked for.
     pub(crate) asked: u32,
     /// Whether the request failed in a way that one of several cells may be the cause of.
@@ -66,6 +68,15 @@ pub struct Observation {
     pub data: DataRows,
     /// Rows for the quarantine table.
     pub quarantined: QuarantinedRows,
+}
+
+/// What was believed when an attempt was planned.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Belief {
+    /// The probability that its data is there, 0 to 1; not a number if nothing was known.
+    pub probability: f64,
+    /// Why it is looked at then, in a sentence.
+    pub why: Option<String>,
 }
 
 /// What the row of an attempt has of all cells it speaks for.
@@ -234,6 +245,7 @@ impl Observation {
             cost: Money::ZERO,
             reserved: Money::ZERO,
             look: self.look,
+            belief: None,
             asked: self.asked,
             fewer: self.fewer,
             booked: None,

@@ -2,9 +2,9 @@
 //!
 //! What only the state knew is gone: pauses, wishes for backfills, budgets reserved and never sent.
 //! What the tables know comes back: each cell's state and evidence, what was spent on which day,
-//! and from where attempts are numbered on.
+//! from where attempts are numbered on, and what is to be learned from arrivals.
 
-use crate::EngineError;
+use crate::{EngineError, relearn::relearn};
 use arrow::{
     array::{Array, AsArray, RecordBatch},
     datatypes::{DataType, Decimal128Type, Int64Type, TimestampMicrosecondType},
@@ -13,8 +13,8 @@ use futures::future::BoxFuture;
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use lake::{Lake, LedgerTable, Scan, TableRef};
 use model::{
-    AttemptId, Cause, CellState, Entity, LookKind, Money, Outcome, Period, SourceId, SourceVersion,
-    Validators,
+    AttemptId, Cause, CellState, Entity, LateFrom, LookKind, Money, Outcome, Period, SourceId,
+    SourceVersion, Validators,
 };
 use source::Source;
 use state::{CellRow, Evidence, LookRow, Rebuilt, SourceRow, SpendRow};
@@ -33,15 +33,17 @@ pub fn rebuild<'a>(
 ) -> BoxFuture<'a, Result<Rebuilt, EngineError>> {
     Box::pin(async move {
         let mut books = Books::default();
-        let attempts = read_attempts(lake).await?;
+        let attempts = read_grown(lake, LedgerTable::Attempts, ATTEMPT_COLUMNS, &["look"]).await?;
         attempts.iter().try_for_each(|batch| books.take_attempts(batch))?;
-        let cells = read(lake, TableRef::Ledger(LedgerTable::Cells), CELL_COLUMNS).await?;
+        let cells = read_grown(lake, LedgerTable::Cells, CELL_COLUMNS, LATE_COLUMNS).await?;
         cells.iter().try_for_each(|batch| books.take_cells(batch))?;
         for source in sources {
             let rows = read(lake, TableRef::Data(source.table.clone()), DATA_COLUMNS).await?;
             rows.iter().try_for_each(|batch| books.take_records(source, batch))?;
         }
-        Ok(books.close(sources, now))
+        let mut rebuilt = books.close(sources, now);
+        rebuilt.schedules = relearn(lake, sources, &rebuilt.sources, now).await?;
+        Ok(rebuilt)
     })
 }
 
@@ -76,21 +78,27 @@ const CELL_COLUMNS: &[&str] = &[
     "next_look_at",
     "records_hash",
 ];
+/// The first books had none of these.
+const LATE_COLUMNS: &[&str] = &["late_watch_at", "overdue_at"];
 const DATA_COLUMNS: &[&str] = &["_entity", "_period", "_attempt", "_observed_at", "_tombstone"];
 
-/// The attempts; those of a table that no program has written since looks had kinds are paid ones.
-async fn read_attempts(lake: &dyn Lake) -> Result<Vec<RecordBatch>, EngineError> {
-    let table = TableRef::Ledger(LedgerTable::Attempts);
-    let with_look: Vec<&str> = ATTEMPT_COLUMNS.iter().copied().chain(["look"]).collect();
-    match read(lake, table.clone(), &with_look).await {
-        Err(EngineError::Lake(lake::LakeError::Column { .. })) => {
-            read(lake, table, ATTEMPT_COLUMNS).await
+/// A table with the columns it was given later, as far as a program has written it since.
+async fn read_grown(
+    lake: &dyn Lake,
+    table: LedgerTable,
+    columns: &[&str],
+    later: &[&str],
+) -> Result<Vec<RecordBatch>, EngineError> {
+    let all: Vec<&str> = columns.iter().chain(later).copied().collect();
+    match read(lake, TableRef::Ledger(table), &all).await {
+        Err(EngineError::Lake(lake::LakeError::UnknownColumn { .. })) => {
+            read(lake, TableRef::Ledger(table), columns).await
         }
         result => result,
     }
 }
 
-async fn read(
+pub(crate) async fn read(
     lake: &dyn Lake,
     table: TableRef,
     columns: &[&str],
@@ -156,7 +164,7 @@ impl Looks {
 }
 
 /// Readers of one batch's columns.
-struct Columns<'a>(&'a RecordBatch);
+pub(crate) struct Columns<'a>(pub(crate) &'a RecordBatch);
 
 impl Columns<'_> {
     fn column(&self, name: &str) -> Result<&dyn Array, EngineError> {
@@ -180,7 +188,7 @@ impl Columns<'_> {
         Ok(if numbers.is_valid(row) { numbers.value(row) } else { 0 })
     }
 
-    fn time(&self, name: &str, row: usize) -> Result<Option<Timestamp>, EngineError> {
+    pub(crate) fn time(&self, name: &str, row: usize) -> Result<Option<Timestamp>, EngineError> {
         let column = self.column(name)?;
         let times = column
             .as_primitive_opt::<TimestampMicrosecondType>()
@@ -192,7 +200,7 @@ impl Columns<'_> {
     }
 
     /// The cell of a row; `None` for rows that no present rule would write.
-    fn cell(&self, row: usize) -> Result<Option<CellId>, EngineError> {
+    pub(crate) fn cell(&self, row: usize) -> Result<Option<CellId>, EngineError> {
         let parsed = (|| {
             let source = SourceId::parse(self.text("source", row).ok()??).ok()?;
             let entity = Entity::parse(self.text("entity", row).ok()??).ok()?;
@@ -335,6 +343,13 @@ impl Books {
                 evidence: None,
                 records_hash: columns.text("records_hash", row)?.and_then(unhex),
                 updated_at: at,
+                late_from: match columns.0.column_by_name(LATE_COLUMNS[0]) {
+                    Some(_) => columns
+                        .time(LATE_COLUMNS[0], row)?
+                        .zip(columns.time(LATE_COLUMNS[1], row)?)
+                        .map(|(watch, overdue)| LateFrom { watch, overdue }),
+                    None => None,
+                },
             };
             self.cells.insert(cell, known);
         }
@@ -391,6 +406,7 @@ impl Books {
                 evidence: None,
                 records_hash: None,
                 updated_at: observed_at,
+                late_from: None,
             };
             self.attempts.insert(attempt);
             self.cells.insert(cell, row);
@@ -441,6 +457,7 @@ impl Books {
                 .map(|((source, period), spent)| (source, period, spent))
                 .collect(),
             looks: open_looks,
+            schedules: Vec::new(),
             cells: self.cells.into_iter().map(|(cell, row)| (cell.0, row)).collect(),
         }
     }

@@ -83,6 +83,7 @@ fn interrupted(
         cost: attempt.cost,
         reserved: attempt.cost,
         look: None,
+        belief: None,
         asked: 1,
         fewer: false,
         booked: Some(Booked { cells: 1, records: 0, quarantined: 0 }),

@@ -4,6 +4,7 @@ use crate::{
     Engine,
     arrival::cost_of,
     book::without_money,
+    budgets::spend_of_month,
     calls::Call,
     run::{Message, changed},
     runtime::{Runtime, code},
@@ -73,6 +74,7 @@ impl Engine {
             })
             .collect();
         source.reserving = true;
+        let is_budgeted = source.is_budgeted(&self.options.budget);
         self.reserving += 1;
         let (state, sender, id) = (Arc::clone(&self.ports.state), self.sender.clone(), id.clone());
         tokio::spawn(async move {
@@ -88,8 +90,12 @@ impl Engine {
                 }
             }
             let result = failed.map_or(Ok(granted), Err);
+            // Without it looks are priced by what was known before.
+            let spend =
+                if is_budgeted { spend_of_month(&*state, now.wall).await.ok() } else { None };
+            let ended = Message::Reserved { source: id, groups, at: now.wall, result, spend };
             // The loop outlives its tasks, or does not care any more.
-            let _ = sender.send(Message::Reserved { source: id, groups, at: now.wall, result });
+            let _ = sender.send(ended);
         });
     }
 

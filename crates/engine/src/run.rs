@@ -14,7 +14,6 @@ use crate::{
     runtime::Runtime,
     scope::Scope,
     scopes::Leave,
-    tables::state_cause,
     way::{Job, WayError, Ways, walk},
 };
 use env::{Idle, Moment};
@@ -23,7 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 use model::{AttemptId, LookKind, Outcome, SourceId};
 use pace::{Meaning, Pace, Permit};
 use source::Source;
-use state::{CellRow, Granted, StateError};
+use state::{CellRow, Granted, SpendRow, StateError};
 use std::{
     collections::BTreeMap,
     panic::AssertUnwindSafe,
@@ -83,6 +82,8 @@ pub(crate) enum Message {
         groups: Vec<Group>,
         at: Timestamp,
         result: Result<Vec<Granted>, StateError>,
+        /// What was spent in the month, if looks are priced by it.
+        spend: Option<Vec<SpendRow>>,
     },
     Committed {
         number: i64,
@@ -312,6 +313,8 @@ impl Engine {
             let Some(source) = self.sources.get_mut(&id) else { continue };
             source.extend(now.wall);
             source.tick(now.wall);
+            self.price_budgets(&id, now.wall);
+            let Some(source) = self.sources.get_mut(&id) else { continue };
             let complaint =
                 source.arrival.as_mut().and_then(|arrival| arrival.schedule.complaint());
             if let Some(complaint) = complaint {
@@ -416,8 +419,11 @@ impl Engine {
                 observations.for_each(|other| self.account(&source, other, meaning));
                 Ok(())
             }
-            Message::Reserved { source, groups, at, result } => {
+            Message::Reserved { source, groups, at, result, spend } => {
                 self.reserving -= 1;
+                if let (Some(source), Some(spend)) = (self.sources.get_mut(&source), spend) {
+                    source.spend = spend;
+                }
                 self.reserved(&source, groups, at, &result?);
                 Ok(())
             }
@@ -650,12 +656,13 @@ impl Engine {
     }
 }
 
-/// Whether the state, the cause or the records of a cell changed.
+/// Whether the state, the cause, the lateness or the records of a cell changed.
 pub(crate) fn changed(before: Option<&CellRow>, row: &CellRow) -> Changed {
     match before {
         Some(before)
-            if state_cause(before.state) == state_cause(row.state)
+            if before.cause(before.updated_at) == row.cause(row.updated_at)
                 && before.state.as_str() == row.state.as_str()
+                && before.late_from == row.late_from
                 && before.records_hash == row.records_hash =>
         {
             Changed::No

@@ -4,6 +4,7 @@
 use crate::{
     EngineError, Options,
     arrival::{Arrival, Pay, Plan, Situation},
+    budgets::spend_of_month,
     calls::{Call, Together},
     compiled::Compiled,
     grid::{Ranges, grid_of},
@@ -13,7 +14,7 @@ use crate::{
 use env::Moment;
 use jiff::Timestamp;
 use model::{
-    AttemptId, CellKey, CellState, LookKind, Money, Period,
+    AttemptId, CellKey, CellState, LateFrom, LookKind, Money, Period,
     grid::{CellOrdinal, Grid},
 };
 use pace::{FixedPace, FixedPaceSettings};
@@ -22,7 +23,7 @@ use plan::{
     look::{LookPolicy, RetryBudget},
 };
 use source::Source;
-use state::{BackfillRow, CellRow, SourceRow, StateStore};
+use state::{BackfillRow, CellRow, SourceRow, SpendRow, StateStore};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
@@ -58,6 +59,12 @@ pub(crate) struct Runtime {
     pub(crate) reserving: bool,
     /// Until when the day's budget is spent.
     pub(crate) spent_until: Option<Timestamp>,
+    /// What all sources spent in this month, as far as it was read, and by that:
+    pub(crate) spend: Vec<SpendRow>,
+    /// when its looks were priced,
+    pub(crate) priced_at: Option<Timestamp>,
+    /// and when they are next, if a budget is short now.
+    pub(crate) priced_again_at: Option<Timestamp>,
     /// Cells that failed and are retried soon.
     retrying: BTreeSet<u64>,
     /// Cells that ended their last attempt in this run without an answer that could be used.
@@ -141,6 +148,9 @@ impl Runtime {
             unsent: Vec::new(),
             reserving: false,
             spent_until: None,
+            spend: Vec::new(),
+            priced_at: None,
+            priced_again_at: None,
             retrying: BTreeSet::new(),
             refused: BTreeSet::new(),
             parked_cells: BTreeSet::new(),
@@ -149,6 +159,9 @@ impl Runtime {
             together: Together::default(),
             hours: Hours::default(),
         };
+        if runtime.is_budgeted(&options.budget) {
+            runtime.spend = spend_of_month(state, now.wall).await?;
+        }
         runtime.hours.wished(&runtime.compiled.source.id, &backfills);
         runtime.mark_backfills();
         cells.into_iter().for_each(|cell| runtime.restore(cell, now.wall));
@@ -187,7 +200,7 @@ impl Runtime {
         self.ranges = Ranges::of(&source, Some(&self.row), &backfills, now.wall);
         self.row.from = Some(self.ranges.from);
         state.put_source(&self.row).await?;
-        self.spent_until = None;
+        (self.spent_until, self.priced_at) = (None, None);
         self.ceiling.set(pace_settings(&source), now);
         self.scope = source.limit_scope();
         self.compiled = Arc::new(Compiled::new(source, options)?);
@@ -418,6 +431,7 @@ impl Runtime {
     ) {
         let Call { due, cell, others } = call;
         let code = code(due.ordinal);
+        let belief = self.arrival.as_mut().and_then(|arrival| arrival.take_belief(code));
         let arrival = self.arrival.as_ref();
         let usual = arrival.and_then(|arrival| arrival.usual(&cell.entity));
         let others = others.into_iter().map(|(due, cell)| Asked {
@@ -440,7 +454,8 @@ impl Runtime {
             before: arrival.map(|arrival| {
                 let validators = arrival.looked(code).map(|row| row.validators.clone());
                 let why = arrival.pays(code).filter(|_| look.brings_data()).map(Pay::words);
-                Box::new(Before { validators: validators.unwrap_or_default(), why })
+                let validators = validators.unwrap_or_default();
+                Box::new(Before { validators, why, belief: belief.map(Arc::new) })
             }),
             usual,
             closes_at: arrival.map(|_| self.due_at(due.ordinal)),
@@ -492,7 +507,9 @@ impl Runtime {
     /// When the agenda next has something to give out.
     pub(crate) fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
         let hours = self.hours.wait.map(|wait| wait.until.max(now));
-        let wake = self.agenda.wake_at(now).into_iter().chain(hours).min()?;
+        let next = self.agenda.wake_at(now);
+        let priced = next.and(self.priced_again_at.filter(|at| *at > now));
+        let wake = next.into_iter().chain(hours).chain(priced).min()?;
         Some(self.spent_until.map_or(wake, |until| wake.max(until)))
     }
 
@@ -540,6 +557,11 @@ impl Runtime {
             return None;
         }
         Some(self.arrival.as_mut()?.next_at(ordinal, deadline, now))
+    }
+
+    /// From when on a cell that was looked at in vain is later than usual.
+    pub(crate) fn late_from(&self, ordinal: CellOrdinal) -> Option<LateFrom> {
+        self.arrival.as_ref()?.schedule.late_from(ordinal)
     }
 
     /// How the due cells are to be looked at; those that are to wait go back into the agenda.

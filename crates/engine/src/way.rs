@@ -7,7 +7,7 @@
 use crate::{
     answer::{Walk, with_body, without_body},
     compiled::Compiled,
-    observation::{Booked, DataRows, Facts, Observation, QuarantinedRows},
+    observation::{Belief, Booked, DataRows, Facts, Observation, QuarantinedRows},
 };
 use archive::{Archive, RefersTo, ResponseRecord, Revisit};
 use env::Clock;
@@ -79,8 +79,10 @@ pub(crate) struct Asked {
 pub(crate) struct Before {
     /// What the last HEAD was answered with.
     pub(crate) validators: Validators,
-    /// Why the cell is asked for now.
+    /// Why the cell is asked for now, of the looks before.
     pub(crate) why: Option<String>,
+    /// What is believed of it.
+    pub(crate) belief: Option<Arc<Belief>>,
 }
 
 /// The engine cannot go on: the archive or the lake refused to take bytes.
@@ -188,6 +190,13 @@ fn book_together(mut ended: Vec<Observation>) -> Vec<Observation> {
     }
     let best = ended.iter().position(|it| it.outcome == Outcome::Ok).unwrap_or(0);
     let (cost, reserved) = (ended[0].cost, ended[0].reserved);
+    let belief = ended[0].belief.take().map(|belief| match &belief.why {
+        Some(why) if best > 0 => {
+            let why = Some(format!("for {}: {why}", ended[0].cell.entity));
+            Arc::new(Belief { why, ..*belief })
+        }
+        _ => belief,
+    });
     ended[0].be_booked_with_another();
     ended.swap(0, best);
     let records = ended.iter().map(|it| it.records).sum();
@@ -202,7 +211,7 @@ fn book_together(mut ended: Vec<Observation>) -> Vec<Observation> {
     let own = &mut ended[0];
     own.note(&format!("asked for {asked} entities: {}", outcomes.join(", ")));
     own.booked = Some(Booked { cells: asked, records, quarantined });
-    (own.cost, own.reserved) = (cost, reserved);
+    (own.cost, own.reserved, own.belief) = (cost, reserved, belief);
     ended
 }
 
@@ -246,6 +255,7 @@ impl Job {
             planned_at: self.planned_at,
             priority: self.priority,
             look: self.look,
+            belief: self.before.as_ref().and_then(|before| before.belief.clone()),
             cost: self.cost,
             compiled: Arc::clone(&self.compiled),
         }
@@ -269,6 +279,7 @@ pub(crate) struct Unwalked {
     planned_at: Timestamp,
     priority: &'static str,
     look: LookKind,
+    belief: Option<Arc<Belief>>,
     cost: Money,
     compiled: Arc<Compiled>,
 }
@@ -321,6 +332,7 @@ impl Unwalked {
             cost,
             reserved: self.cost,
             look: Some(self.look),
+            belief: self.belief,
             asked: 1,
             fewer: false,
             booked: Some(Booked { cells: 1, records: 0, quarantined: 0 }),

@@ -147,6 +147,14 @@ impl Cause {
             Outcome::Skipped => Self::NotAttempted,
         }
     }
+
+    /// The cause of a cell that waits for its next look, as far as its last outcome tells.
+    pub fn of_waiting(last_outcome: Outcome) -> Self {
+        match last_outcome {
+            Outcome::EmptyProven | Outcome::NotModified | Outcome::Ok => Self::LateUsual,
+            other => Self::of_outcome(other, true),
+        }
+    }
 }
 
 /// What will become of a cell without data.

@@ -58,6 +58,28 @@ pub enum CellState {
     },
 }
 
+/// From when on a cell that waits for its data is later than usual, by what was learned of its like.
+///
+/// Kept with the cell, so that its cause can be told at any time without asking the model again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LateFrom {
+    /// From here on it is [`Cause::LateWatch`].
+    pub watch: Timestamp,
+    /// From here on it is [`Cause::Overdue`]; not before `watch`.
+    pub overdue: Timestamp,
+}
+
+impl LateFrom {
+    /// How late a cell is.
+    pub fn cause(self, now: Timestamp) -> Cause {
+        match now {
+            now if now >= self.overdue => Cause::Overdue,
+            now if now >= self.watch => Cause::LateWatch,
+            _ => Cause::LateUsual,
+        }
+    }
+}
+
 impl CellState {
     /// The word used in tables, metrics and on screens.
     pub fn as_str(self) -> &'static str {
@@ -69,6 +91,23 @@ impl CellState {
             Self::Absent { .. } => "absent",
             Self::Held => "held",
             Self::GivenUp { .. } => "given_up",
+        }
+    }
+
+    /// Why there is no usable data; `None`: there is, or there is no telling.
+    ///
+    /// `late_from` is known of cells that wait for what the last look found not there yet, if enough
+    /// of their like has come. What waits for another reason shows that of its last outcome.
+    pub fn cause(self, late_from: Option<LateFrom>, now: Timestamp) -> Option<Cause> {
+        match self {
+            Self::NotDue => Some(Cause::NotDue),
+            Self::Due => Some(Cause::NotAttempted),
+            Self::Waiting { last_outcome, .. } => Some(
+                late_from.map_or_else(|| Cause::of_waiting(last_outcome), |late| late.cause(now)),
+            ),
+            Self::Present => None,
+            Self::Absent { cause } | Self::GivenUp { cause } => Some(cause),
+            Self::Held => Some(Cause::Quarantined),
         }
     }
 

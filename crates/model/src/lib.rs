@@ -28,7 +28,7 @@ pub mod money;
 pub use attempt::{AttemptId, Digest, SourceVersion, Validators};
 pub use calendar::{Calendar, CalendarSpec, PeriodRow};
 pub use cause::{Cause, Family, Fate, Verdict};
-pub use cell::{CellKey, CellState};
+pub use cell::{CellKey, CellState, LateFrom};
 pub use grid::{CellOrdinal, EntityRow, Grid};
 pub use look::LookKind;
 pub use money::{Budget, Money};

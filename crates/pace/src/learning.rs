@@ -526,7 +526,11 @@ impl Pace for LearningPace {
             self.rate = self.rate.max((quota as f64 / width).min(RATE_STATED_MAX));
             self.tell(Why::StatedQuota(quota, width));
         }
-        let meaning = self.signal.read(observation.answer);
+        let meaning = match self.signal.read(observation.answer) {
+            // One request alone overloads nothing: what fails is the request.
+            Meaning::Overloaded if observation.ticket.in_flight <= 1 => Meaning::Noise,
+            meaning => meaning,
+        };
         match meaning {
             Meaning::Taken => {
                 self.closed_since = None;

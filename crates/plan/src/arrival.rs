@@ -18,6 +18,7 @@
 //! - [`day`]: whether today is late for all.
 //! - [`companions`]: which entities come in one piece, and what that says today.
 //! - [`schedule`]: the looks of least expected cost.
+//! - [`scarcity`]: what a look costs beyond its price while a budget is short.
 //! - [`planner`]: all of it, cell by cell.
 //! - [`training`]: what the models are fitted to, in the background.
 //! - [`replay`]: a closed loop over known arrivals, with the policies to compare with.
@@ -34,6 +35,7 @@ pub mod history;
 pub mod network;
 pub mod planner;
 pub mod replay;
+pub mod scarcity;
 pub mod schedule;
 pub mod training;
 

@@ -21,5 +21,7 @@ pub mod trust;
 
 pub use agenda::{Agenda, Due, Priority, Restored};
 pub use look::{LookPolicy, Next, Progress, RetryBudget, Revisit, next};
-pub use schedule::{EveryInterval, LearnedSchedule, LookAnswer, Offer, PlannedLook, Schedule};
+pub use schedule::{
+    BudgetLeft, EveryInterval, LearnedSchedule, LookAnswer, Offer, PlannedLook, Scarce, Schedule,
+};
 pub use trust::Trust;

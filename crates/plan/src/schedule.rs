@@ -10,9 +10,9 @@ mod learned;
 pub use every_interval::EveryInterval;
 pub use learned::{LearnedSchedule, why};
 
-use crate::arrival::{choice::Trained, planner::Lateness, training::Training};
+use crate::arrival::{choice::Trained, training::Training};
 use jiff::Timestamp;
-use model::{CellOrdinal, LookKind, Money};
+use model::{CellOrdinal, LateFrom, LookKind, Money};
 use std::{borrow::Cow, fmt::Debug};
 
 /// A look that a schedule plans.
@@ -52,6 +52,26 @@ pub struct Offer {
     pub not_there_is_right: f64,
 }
 
+/// What is left of a budget that looks are paid from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BudgetLeft {
+    /// Which, in words.
+    pub budget: &'static str,
+    /// How much is left.
+    pub left: Money,
+    /// When its time ends, and the next one begins.
+    pub until: Timestamp,
+}
+
+/// A budget that is short.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scarce {
+    /// Which, in words.
+    pub budget: &'static str,
+    /// How many times its price a look is planned with; above 1.
+    pub factor: f64,
+}
+
 /// When, and how, a cell is looked at next: asked at each decision, told each answer. Pure.
 ///
 /// Ordinals are those of the grid it was made for; when that changes, a new schedule is made of
@@ -82,8 +102,17 @@ pub trait Schedule: Debug + Send {
     /// [`Schedule::next_look`] for them again.
     fn woken(&mut self) -> Vec<CellOrdinal>;
 
-    /// How late an open cell is; `None`: nothing was learned of that.
-    fn lateness(&self, _cell: CellOrdinal, _now: Timestamp) -> Option<Lateness> {
+    /// What is left of the budgets, told as money is spent and as time passes. Cells whose next look
+    /// became earlier by it are among the woken ones.
+    fn budgets(&mut self, _left: &[BudgetLeft], _now: Timestamp) {}
+
+    /// The budget that makes looks dearer now; `None`: there is enough.
+    fn scarce(&self) -> Option<Scarce> {
+        None
+    }
+
+    /// From when on an open cell is late, in whole seconds; `None`: too little was learned of that.
+    fn late_from(&self, _cell: CellOrdinal) -> Option<LateFrom> {
         None
     }
 

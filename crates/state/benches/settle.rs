@@ -70,6 +70,7 @@ impl Project {
             last_attempt: AttemptId(attempt),
             records_hash: Some([7; 16]),
             updated_at: AT,
+            late_from: None,
         }
     }
 
@@ -150,14 +151,14 @@ fn status(criterion: &mut Criterion) {
     project.fill(1_000_000);
     let mut group = criterion.benchmark_group("million_cells");
     group.bench_function("counts", |bencher| {
-        bencher.iter(|| project.runtime.block_on(project.store.counts()).unwrap());
+        bencher.iter(|| project.runtime.block_on(project.store.counts(AT)).unwrap());
     });
     group.sample_size(20);
     group.bench_function("open_and_counts", |bencher| {
         let path = project.folder.path().join("state.db");
         bencher.iter(|| {
             let store = SqliteStore::open_read_only(&path).unwrap();
-            project.runtime.block_on(store.counts()).unwrap()
+            project.runtime.block_on(store.counts(AT)).unwrap()
         });
     });
     group.sample_size(10);

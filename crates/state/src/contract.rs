@@ -44,6 +44,7 @@ macro_rules! contract {
                 cells_are_found_by_each_part_of_the_filter
                 the_limit_keeps_the_first_cells_of_the_order
                 a_waiting_cell_repeats_its_state_in_its_fields
+                how_late_a_cell_is_is_told_as_of_a_time
                 hostile_names_are_data
             ]
             money: [
@@ -155,6 +156,7 @@ pub fn row(name: &str, period_text: &str, state: CellState) -> CellRow {
         evidence: None,
         records_hash: None,
         updated_at: at(6),
+        late_from: None,
     }
 }
 
@@ -184,6 +186,11 @@ pub fn batch(number: i64, name: &str, rows: Vec<CellRow>) -> Batch {
         looks_over: Vec::new(),
         refunds: Vec::new(),
     }
+}
+
+/// The bytes that an engine keeps of an announced batch.
+pub fn announcement(batch: &Batch) -> Vec<u8> {
+    crate::wire::encode_batch(batch).unwrap()
 }
 
 /// Announces and settles rows of a source, as the next batch.

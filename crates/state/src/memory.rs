@@ -17,7 +17,7 @@ use crate::{
     wire,
 };
 use jiff::{Timestamp, civil::Date};
-use model::{AttemptId, Cause, CellKey, CellState, Entity, Money, Period, SourceId, SourceVersion};
+use model::{AttemptId, CellKey, Entity, Money, Period, SourceId, SourceVersion};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
@@ -36,7 +36,6 @@ struct Kept {
     sources: BTreeMap<SourceId, SourceRow>,
     definitions: BTreeMap<(SourceId, SourceVersion), String>,
     cells: BTreeMap<SourceId, BTreeMap<(Period, Entity), CellRow>>,
-    counts: BTreeMap<(SourceId, &'static str, Option<Cause>), u64>,
     spend: BTreeMap<(Date, SourceId), (u64, Money)>,
     period_spend: BTreeMap<(SourceId, Period), Money>,
     reservations: BTreeMap<i64, Reservation>,
@@ -75,7 +74,6 @@ impl MemoryStore {
             sources: BTreeMap::new(),
             definitions: BTreeMap::new(),
             cells: BTreeMap::new(),
-            counts: BTreeMap::new(),
             spend: BTreeMap::new(),
             period_spend: BTreeMap::new(),
             reservations: BTreeMap::new(),
@@ -100,24 +98,10 @@ impl MemoryStore {
     }
 }
 
-/// The part of a state that is counted.
-fn standing(state: CellState) -> (&'static str, Option<Cause>) {
-    let cause = match state {
-        CellState::Absent { cause } | CellState::GivenUp { cause } => Some(cause),
-        CellState::NotDue
-        | CellState::Due
-        | CellState::Waiting { .. }
-        | CellState::Present
-        | CellState::Held => None,
-    };
-    (state.as_str(), cause)
-}
-
 fn matches(filter: &CellFilter, source: &SourceId, row: &CellRow) -> bool {
-    let (word, cause) = standing(row.state);
     filter.source.as_ref().is_none_or(|wanted| wanted == source)
-        && filter.state.as_ref().is_none_or(|wanted| wanted == word)
-        && filter.cause.is_none_or(|wanted| cause == Some(wanted))
+        && filter.state.as_ref().is_none_or(|wanted| wanted == row.state.as_str())
+        && filter.cause.is_none_or(|(wanted, now)| row.cause(now) == Some(wanted))
         && filter.entity.as_ref().is_none_or(|wanted| *wanted == row.entity)
         && filter.period_from.is_none_or(|from| from <= row.period)
         && filter.period_to.is_none_or(|to| row.period <= to)
@@ -126,20 +110,8 @@ fn matches(filter: &CellFilter, source: &SourceId, row: &CellRow) -> bool {
 impl Kept {
     fn put_cell(&mut self, source: &SourceId, row: &CellRow) {
         let row = wire::normalized(row.clone());
-        let (word, cause) = standing(row.state);
-        *self.counts.entry((source.clone(), word, cause)).or_default() += 1;
-        let key = (row.period, row.entity.clone());
         let rows = self.cells.entry(source.clone()).or_default();
-        if let Some(before) = rows.insert(key, row) {
-            let (word, cause) = standing(before.state);
-            let counted = (source.clone(), word, cause);
-            if let Some(cells) = self.counts.get_mut(&counted) {
-                *cells -= 1;
-                if *cells == 0 {
-                    self.counts.remove(&counted);
-                }
-            }
-        }
+        rows.insert((row.period, row.entity.clone()), row);
     }
 
     fn reserve(&mut self, request: &Reserve) -> Granted {
@@ -299,6 +271,13 @@ impl Kept {
         rows.insert((row.period, row.entity.clone()), row.clone());
     }
 
+    fn put_schedules(&mut self, rows: &[ScheduleRow]) {
+        self.schedules.extend(rows.iter().map(|row| {
+            let updated_at = wire::kept(row.updated_at);
+            (row.source.clone(), ScheduleRow { updated_at, ..row.clone() })
+        }));
+    }
+
     fn hold_share(&mut self, wish: &HoldShares, scope: &str) -> f64 {
         let now = wire::nanoseconds(wish.now);
         let holders = self.shares.entry(scope.to_owned()).or_default();
@@ -337,6 +316,7 @@ impl Kept {
         for (source, row) in &rebuilt.looks {
             self.put_look(source, row);
         }
+        self.put_schedules(&rebuilt.schedules);
         self.project.next_attempt = rebuilt.next_attempt.max(1);
         self.project.next_batch = rebuilt.next_batch.max(1);
         self.project.observed_at_max = rebuilt.observed_at_max.map(wire::kept);
@@ -426,35 +406,43 @@ impl StateStore for MemoryStore {
         })
     }
 
-    fn counts(&self) -> StateFuture<'_, Vec<CellCount>> {
-        self.with(|kept| {
-            let counts = kept.counts.iter();
-            let mut counts: Vec<CellCount> = counts
+    fn counts(&self, now: Timestamp) -> StateFuture<'_, Vec<CellCount>> {
+        self.with(move |kept| {
+            let mut counts = BTreeMap::<_, u64>::new();
+            for (source, rows) in &kept.cells {
+                for row in rows.values() {
+                    *counts.entry((source, row.state.as_str(), row.cause(now))).or_default() += 1;
+                }
+            }
+            Ok(counts
+                .into_iter()
                 .map(|((source, state, cause), cells)| CellCount {
                     source: source.clone(),
-                    state: (*state).to_owned(),
-                    cause: *cause,
-                    cells: *cells,
+                    state: state.to_owned(),
+                    cause,
+                    cells,
                 })
-                .collect();
-            counts.sort();
-            Ok(counts)
+                .collect())
         })
     }
 
-    fn periods_summary(&self, source: &SourceId) -> StateFuture<'_, Vec<PeriodCount>> {
+    fn periods_summary(
+        &self,
+        source: &SourceId,
+        now: Timestamp,
+    ) -> StateFuture<'_, Vec<PeriodCount>> {
         let source = source.clone();
         self.with(move |kept| {
             let mut summary = BTreeMap::<_, u64>::new();
             for row in kept.cells.get(&source).into_iter().flat_map(BTreeMap::values) {
-                let (word, cause) = standing(row.state);
-                *summary.entry((row.period, word, cause)).or_default() += 1;
+                let stands = (row.period, row.state.as_str(), row.cause(now));
+                *summary.entry(stands).or_default() += 1;
             }
             Ok(summary
                 .into_iter()
-                .map(|((period, word, cause), cells)| PeriodCount {
+                .map(|((period, state, cause), cells)| PeriodCount {
                     period,
-                    state: word.to_owned(),
+                    state: state.to_owned(),
                     cause,
                     cells,
                 })
@@ -526,10 +514,7 @@ impl StateStore for MemoryStore {
     fn put_schedules(&self, rows: &[ScheduleRow]) -> StateFuture<'_, ()> {
         let rows = rows.to_vec();
         self.with(move |kept| {
-            kept.schedules.extend(rows.into_iter().map(|row| {
-                let updated_at = wire::kept(row.updated_at);
-                (row.source.clone(), ScheduleRow { updated_at, ..row })
-            }));
+            kept.put_schedules(&rows);
             Ok(())
         })
     }

@@ -55,12 +55,16 @@ pub trait StateStore: Send + Sync + Debug {
         filter: &CellFilter,
         limit: u32,
     ) -> StateFuture<'_, Vec<(SourceId, CellRow)>>;
-    /// How many cells stand where, by (source, state, cause). Kept while settling: its cost does
-    /// not grow with the cells.
-    fn counts(&self) -> StateFuture<'_, Vec<CellCount>>;
-    /// How many cells of a source stand where, by (period, state, cause). Its cost grows with the
-    /// source's cells.
-    fn periods_summary(&self, source: &SourceId) -> StateFuture<'_, Vec<PeriodCount>>;
+    /// How many cells stand where at a time, by (source, state, cause). Kept while settling: its cost
+    /// grows with the cells that are later than usual, and with no others.
+    fn counts(&self, now: Timestamp) -> StateFuture<'_, Vec<CellCount>>;
+    /// How many cells of a source stand where at a time, by (period, state, cause). Its cost grows
+    /// with the source's cells.
+    fn periods_summary(
+        &self,
+        source: &SourceId,
+        now: Timestamp,
+    ) -> StateFuture<'_, Vec<PeriodCount>>;
 
     /// Takes attempt numbers and charges their price, for as many of the cells as the budgets of
     /// the day, the month and the cells' periods allow. Durable when it returns: nothing is sent before.

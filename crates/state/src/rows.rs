@@ -3,8 +3,8 @@
 use crate::wire;
 use jiff::{SignedDuration, Timestamp, civil::Date};
 use model::{
-    AttemptId, Budget, Cause, CellKey, CellState, Digest, Entity, LookKind, Money, Outcome, Period,
-    SourceId, SourceVersion, Validators,
+    AttemptId, Budget, Cause, CellKey, CellState, Digest, Entity, LateFrom, LookKind, Money,
+    Outcome, Period, SourceId, SourceVersion, Validators,
 };
 use serde::{Deserialize, Serialize};
 
@@ -92,6 +92,17 @@ pub struct CellRow {
     /// When this row was made.
     #[serde(with = "wire::time")]
     pub updated_at: Timestamp,
+    /// While it waits: from when on it is later than usual, if that is known.
+    // A batch has it behind all rows: see `wire::encode_batch`.
+    #[serde(skip)]
+    pub late_from: Option<LateFrom>,
+}
+
+impl CellRow {
+    /// Why it has no usable data.
+    pub fn cause(&self, now: Timestamp) -> Option<Cause> {
+        self.state.cause(self.late_from, now)
+    }
 }
 
 /// What a cell's data rest on. Validators belong to (request, source version, digest): a 304 to
@@ -269,7 +280,7 @@ pub struct CellCount {
     pub source: SourceId,
     /// The state's word.
     pub state: String,
-    /// The state's cause, if it has one.
+    /// Why they have no usable data.
     pub cause: Option<Cause>,
     /// How many, at least one.
     pub cells: u64,
@@ -282,7 +293,7 @@ pub struct PeriodCount {
     pub period: Period,
     /// The state's word.
     pub state: String,
-    /// The state's cause, if it has one.
+    /// Why they have no usable data.
     pub cause: Option<Cause>,
     /// How many, at least one.
     pub cells: u64,
@@ -295,8 +306,8 @@ pub struct CellFilter {
     pub source: Option<SourceId>,
     /// The state's word.
     pub state: Option<String>,
-    /// The state's cause.
-    pub cause: Option<Cause>,
+    /// Why they have no usable data, as of a time.
+    pub cause: Option<(Cause, Timestamp)>,
     /// Of which entity.
     pub entity: Option<Entity>,
     /// From this period on, in the order of [`Period`].
@@ -372,6 +383,8 @@ pub struct Rebuilt {
     pub period_spend: Vec<(SourceId, Period, Money)>,
     /// What is known of looks at cells that have not arrived.
     pub looks: Vec<(SourceId, LookRow)>,
+    /// What was learned of sources' arrivals.
+    pub schedules: Vec<ScheduleRow>,
     /// One above the highest attempt; below 1 counts as 1.
     pub next_attempt: i64,
     /// One above the highest batch; below 1 counts as 1.

@@ -7,6 +7,7 @@
 
 mod batches;
 mod cells;
+mod counts;
 mod fault;
 mod looks;
 mod money;
@@ -212,13 +213,17 @@ impl StateStore for SqliteStore {
         self.read(move |look| cells::find(look, &filter, limit))
     }
 
-    fn counts(&self) -> StateFuture<'_, Vec<CellCount>> {
-        self.read(cells::counts)
+    fn counts(&self, now: Timestamp) -> StateFuture<'_, Vec<CellCount>> {
+        self.read(move |look| counts::of_sources(look, now))
     }
 
-    fn periods_summary(&self, source: &SourceId) -> StateFuture<'_, Vec<PeriodCount>> {
+    fn periods_summary(
+        &self,
+        source: &SourceId,
+        now: Timestamp,
+    ) -> StateFuture<'_, Vec<PeriodCount>> {
         let source = source.clone();
-        self.read(move |look| cells::periods_summary(look, &source))
+        self.read(move |look| counts::of_periods(look, &source, now))
     }
 
     fn reserve(&self, request: &Reserve) -> StateFuture<'_, Granted> {
@@ -255,9 +260,7 @@ impl StateStore for SqliteStore {
 
     fn announce(&self, batch: &Batch) -> StateFuture<'_, ()> {
         let number = batch.number;
-        // More than most cells take.
-        let payload =
-            wire::encode_sized(batch, 1024 + batch.commits.len() + 320 * batch.cells.len());
+        let payload = wire::encode_batch(batch);
         self.write(move |transaction, _| batches::announce(transaction, number, &payload?))
     }
 

@@ -5,26 +5,36 @@
 
 use crate::rows::{Batch, CellRow};
 use jiff::{SignedDuration, Timestamp, civil::Date};
-use model::{AttemptId, Cause, CellState, Outcome, Period, SourceId};
+use model::{AttemptId, Cause, CellState, LateFrom, Outcome, Period, SourceId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, postcard::Error> {
     postcard::to_stdvec(value)
 }
 
-/// Like [`encode`], with room for `bytes` from the start.
-pub(crate) fn encode_sized<T: Serialize>(
-    value: &T,
-    bytes: usize,
-) -> Result<Vec<u8>, postcard::Error> {
-    postcard::to_extend(value, Vec::with_capacity(bytes))
+/// When a row of a batch is later than usual: its place among the rows, and nanoseconds.
+type Late = (usize, i64, i64);
+
+/// A batch, and behind it what formats before 4 did not have.
+pub(crate) fn encode_batch(batch: &Batch) -> Result<Vec<u8>, postcard::Error> {
+    // More than most cells take.
+    let bytes = 1024 + batch.commits.len() + 320 * batch.cells.len();
+    let late: Vec<Late> = (0..)
+        .zip(&batch.cells)
+        .filter_map(|(at, (_, row))| {
+            let late = row.late_from?;
+            Some((at, nanoseconds(late.watch), nanoseconds(late.overdue)))
+        })
+        .collect();
+    let encoded = postcard::to_extend(batch, Vec::with_capacity(bytes))?;
+    postcard::to_extend(&late, encoded)
 }
 
 pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, postcard::Error> {
     postcard::from_bytes(bytes)
 }
 
-/// A batch; also one that a program before format 3 announced and did not settle.
+/// A batch; also one that a program before format 4 announced and did not settle.
 pub(crate) fn decode_batch(bytes: &[u8]) -> Result<Batch, postcard::Error> {
     #[derive(Deserialize)]
     struct Former {
@@ -37,9 +47,19 @@ pub(crate) fn decode_batch(bytes: &[u8]) -> Result<Batch, postcard::Error> {
         cells: Vec<(SourceId, CellRow)>,
         attempts: Vec<AttemptId>,
     }
-    match decode(bytes) {
+    match postcard::take_from_bytes::<Batch>(bytes) {
         Err(postcard::Error::DeserializeUnexpectedEnd) => {}
-        decoded => return decoded,
+        Err(error) => return Err(error),
+        Ok((mut batch, rest)) => {
+            let late: Vec<Late> = if rest.is_empty() { Vec::new() } else { decode(rest)? };
+            for (at, watch, overdue) in late {
+                let (_, row) =
+                    batch.cells.get_mut(at).ok_or(postcard::Error::DeserializeBadEncoding)?;
+                let (watch, overdue) = (from_nanoseconds(watch), from_nanoseconds(overdue));
+                row.late_from = Some(LateFrom { watch, overdue });
+            }
+            return Ok(batch);
+        }
     }
     let former: Former = decode(bytes)?;
     Ok(Batch {
@@ -76,13 +96,17 @@ pub(crate) fn kept(at: Timestamp) -> Timestamp {
 }
 
 /// A row as every engine keeps it: times within the range kept, and the fields that a waiting
-/// state repeats equal to it.
+/// state repeats equal to it; lateness is that of a waiting one.
 pub(crate) fn normalized(mut row: CellRow) -> CellRow {
     if let CellState::Waiting { next_look_at, last_outcome } = &mut row.state {
         *next_look_at = kept(*next_look_at);
         row.next_look_at = Some(*next_look_at);
         row.outcome = Some(*last_outcome);
+    } else {
+        row.late_from = None;
     }
+    row.late_from =
+        row.late_from.map(|late| LateFrom { watch: kept(late.watch), overdue: kept(late.overdue) });
     row.observed_at = row.observed_at.map(kept);
     row.next_look_at = row.next_look_at.map(kept);
     row.updated_at = kept(row.updated_at);

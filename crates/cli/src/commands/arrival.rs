@@ -20,7 +20,7 @@ use plan::{
 };
 use serde::Serialize;
 use source::Source;
-use state::{LookRow, ScheduleRow};
+use state::{LookRow, ScheduleRow, SpendRow};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// The share of arrivals that the recommended windows hold.
@@ -47,7 +47,18 @@ struct Report {
     /// The model in use, and how each did on what was held back.
     model: Model,
     window_minutes: f64,
+    /// What the cheapest kind of look is said to cost.
+    look_cost: f64,
+    /// The budget that makes looks dearer now.
+    scarce: Option<ScarceReport>,
     entities: Vec<EntityReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct ScarceReport {
+    budget: &'static str,
+    /// How many times its price a look is planned with.
+    factor: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -130,6 +141,14 @@ async fn show(arguments: &Arguments, arrival: &Arrival, name: &str) -> Result<u8
     }
     let entities = known.entities(arrival.entity.as_deref(), number, arrival.limit)?;
     let at = now.max(period.closes_at);
+    // What is open has to be known before its looks can be priced.
+    for entity in &entities {
+        schedule.next_look(ordinal(*entity, number), at);
+    }
+    let budget = &project.settings.budget;
+    let left = engine::budgets_left(&source.id, &source.budget, budget, &known.spend, now);
+    schedule.budgets(&left, now);
+    let cheapest = offers(source, known.row.as_ref()).into_iter().map(|offer| offer.cost).min();
     let mut report = Report {
         source: source.id.to_string(),
         period: period.period.to_string(),
@@ -138,6 +157,10 @@ async fn show(arguments: &Arguments, arrival: &Arrival, name: &str) -> Result<u8
         timezone: zone_name(&source.calendar.timezone),
         model: model(&schedule),
         window_minutes: window.as_secs_f64() / 60.0,
+        look_cost: cheapest.unwrap_or_default().as_units(),
+        scarce: schedule
+            .scarce()
+            .map(|scarce| ScarceReport { budget: scarce.budget, factor: scarce.factor }),
         entities: Vec::new(),
     };
     for entity in entities {
@@ -210,12 +233,14 @@ struct Known {
     row: Option<ScheduleRow>,
     looks: Vec<LookRow>,
     settled: Vec<CellOrdinal>,
+    spend: Vec<SpendRow>,
     give_up_after: Option<SignedDuration>,
 }
 
 impl Known {
     async fn read(project: &Project, source: &Source, now: Timestamp) -> Result<Self, Failure> {
-        let (source_row, backfills, row, looks, cells) = match project.state_if_any()? {
+        let month = now.to_zoned(TimeZone::UTC).date().first_of_month();
+        let (source_row, backfills, row, looks, cells, spend) = match project.state_if_any()? {
             Some(state) => {
                 let sources = state.sources().await?;
                 let schedules = state.schedules().await?;
@@ -225,9 +250,10 @@ impl Known {
                     schedules.into_iter().find(|row| row.source == source.id),
                     state.looks(&source.id).await?,
                     state.cells(&source.id).await?,
+                    state.spend(Some(month)).await?,
                 )
             }
-            None => (None, Vec::new(), None, Vec::new(), Vec::new()),
+            None => Default::default(),
         };
         let mut ranges = Ranges::of(source, source_row.as_ref(), &backfills, now);
         ranges.until = engine::horizon(now.to_zoned(source.calendar.timezone.clone()).date());
@@ -237,7 +263,7 @@ impl Known {
             .filter(|row| row.state.is_settled())
             .filter_map(|row| grid.ordinal(&row.entity, row.period))
             .collect();
-        Ok(Self { grid, row, looks, settled, give_up_after: source.looks.give_up_after })
+        Ok(Self { grid, row, looks, settled, spend, give_up_after: source.looks.give_up_after })
     }
 
     /// The newest period that is open, else the next to come.
@@ -311,6 +337,7 @@ fn entity_report(
     let row = known.grid.periods()[cell.period as usize];
     let number = LearnedSchedule::period_number(row.closes_at);
     let distribution = planner.distribution(number, cell.entity);
+    let late = planner.late_times(number, cell.entity).filter(|_| is_open);
     let windows = distribution.map_or(Vec::new(), |known| windows(known, row.closes_at, window));
     let (group_size, tie) =
         planner.group(cell.entity).map_or((1, 0.0), |(_, tie, size)| (size, tie));
@@ -341,7 +368,7 @@ fn entity_report(
         recommended: recommended(&windows),
         windows,
         is_open,
-        lateness: schedule.lateness(cell, now).filter(|_| is_open).map(|lateness| match lateness {
+        lateness: late.map(|late| match late.at(now.as_millisecond() as f64 / 60_000.0) {
             Lateness::OnTime => "on_time",
             Lateness::LateUsual => "late_usual",
             Lateness::LateWatch => "late_watch",
@@ -422,6 +449,16 @@ fn print(report: &Report, source: &Source, arrival: &Arrival) {
             report.model.version,
             scores.join(", ")
         ),
+    });
+    let cost = report.look_cost;
+    line(match &report.scarce {
+        None => format!("a look costs {cost}"),
+        Some(ScarceReport { budget, factor }) => {
+            let more = ((factor - 1.0) * cost * 100.0).round() / 100.0;
+            format!(
+                "a look costs {cost}, and is planned as if it cost {more} more: {budget} is short"
+            )
+        }
     });
     for entity in &report.entities {
         line("");

@@ -8,24 +8,32 @@ use crate::{
 };
 use engine::{Ranges, grid_of};
 use jiff::Timestamp;
-use model::{Cause, CellState, Entity, Period, SourceId, grid::CellOrdinal};
+use model::{Cause, Entity, LateFrom, Period, SourceId, grid::CellOrdinal};
 use state::{CellFilter, CellRow, StateStore};
 use std::collections::BTreeSet;
 
 pub(crate) async fn run(arguments: &Arguments, cells: &Cells) -> Result<u8, Failure> {
     let project = Project::open(arguments)?;
     let source = cells.source.as_deref().map(|name| project.source_id(name)).transpose()?;
-    let filter = filter(cells, source)?;
+    let now = project.now();
+    let filter = filter(cells, source, now)?;
     let state = project.state_if_any()?;
-    let found = match (&state, cells.state.as_deref()) {
-        (state, Some("due")) => {
-            due(&project, state.as_deref(), &filter, cells.limit as usize).await?
-        }
-        (Some(state), _) => {
-            state.find_cells(&filter, cells.limit).await?.into_iter().map(Listed::from).collect()
-        }
-        (None, _) => Vec::new(),
+    let mut found = match &state {
+        Some(state) => state.find_cells(&filter, cells.limit).await?,
+        None => Vec::new(),
+    }
+    .into_iter()
+    .map(|found| Listed::new(found, now))
+    .collect::<Vec<_>>();
+    let wants_due = match (cells.state.as_deref(), filter.cause) {
+        (Some("due"), cause) => cause.is_none_or(|(cause, _)| cause == Cause::NotAttempted),
+        (None, cause) => cause.is_some_and(|(cause, _)| cause == Cause::NotAttempted),
+        _ => false,
     };
+    if wants_due {
+        let limit = cells.limit as usize - found.len();
+        found.extend(due(&project, state.as_deref(), &filter, limit).await?);
+    }
     if arguments.json {
         json(&found.iter().map(Listed::as_json).collect::<Vec<_>>())?;
         return Ok(0);
@@ -68,7 +76,7 @@ pub(crate) async fn run(arguments: &Arguments, cells: &Cells) -> Result<u8, Fail
     Ok(0)
 }
 
-fn filter(cells: &Cells, source: Option<SourceId>) -> Result<CellFilter, Failure> {
+fn filter(cells: &Cells, source: Option<SourceId>, now: Timestamp) -> Result<CellFilter, Failure> {
     let period = |text: &Option<String>| {
         text.as_deref().map(Period::parse).transpose().map_err(Failure::usage)
     };
@@ -89,7 +97,7 @@ fn filter(cells: &Cells, source: Option<SourceId>) -> Result<CellFilter, Failure
     Ok(CellFilter {
         source,
         state: cells.state.clone(),
-        cause,
+        cause: cause.map(|cause| (cause, now)),
         entity: cells.entity.as_deref().map(Entity::parse).transpose().map_err(Failure::usage)?,
         period_from: exact.or(period(&cells.from)?),
         period_to: exact.or(period(&cells.to)?),
@@ -106,31 +114,25 @@ struct Listed {
     looks: u32,
     records: u64,
     next_look_at: Option<Timestamp>,
+    late_from: Option<LateFrom>,
 }
 
-impl From<(SourceId, CellRow)> for Listed {
-    fn from((source, row): (SourceId, CellRow)) -> Self {
-        let cause = match row.state {
-            CellState::Absent { cause } | CellState::GivenUp { cause } => Some(cause),
-            CellState::Waiting { last_outcome, .. } => Some(account::waiting_cause(last_outcome)),
-            CellState::Held => Some(Cause::Quarantined),
-            CellState::Present | CellState::Due | CellState::NotDue => None,
-        };
+impl Listed {
+    fn new((source, row): (SourceId, CellRow), now: Timestamp) -> Self {
         Self {
             source,
-            entity: row.entity,
             period: row.period,
             state: row.state.as_str(),
-            cause,
+            cause: row.cause(now),
+            late_from: row.late_from,
+            entity: row.entity,
             outcome: row.outcome.map(model::Outcome::as_str),
             looks: row.looks,
             records: row.records,
             next_look_at: row.next_look_at,
         }
     }
-}
 
-impl Listed {
     fn as_json(&self) -> serde_json::Value {
         serde_json::json!({
             "source": self.source.as_str(),
@@ -142,6 +144,8 @@ impl Listed {
             "looks": self.looks,
             "records": self.records,
             "next_look_at": self.next_look_at.map(|at| at.to_string()),
+            "late_watch_at": self.late_from.map(|late| late.watch.to_string()),
+            "overdue_at": self.late_from.map(|late| late.overdue.to_string()),
         })
     }
 }
@@ -195,6 +199,7 @@ async fn due(
                         looks: 0,
                         records: 0,
                         next_look_at: Some(now),
+                        late_from: None,
                     });
                 }
             }

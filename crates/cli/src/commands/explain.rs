@@ -199,7 +199,7 @@ impl Verdict {
         let ordinal = grid.ordinal(&key.entity, key.period);
         let expected = ordinal.is_some_and(|ordinal| grid.expects(ordinal));
         let (state, cause, sentence) = match row {
-            Some(row) => of_row(row),
+            Some(row) => (row.state, row.cause(now), of_row(row, now)),
             None if expected && due_at(grid, key).is_none_or(|due| due <= now) => (
                 CellState::Due,
                 Some(Cause::NotAttempted),
@@ -262,26 +262,34 @@ fn outside(
     }
 }
 
-fn of_row(row: &CellRow) -> (CellState, Option<Cause>, String) {
-    let (cause, sentence) = match row.state {
-        CellState::Present => (None, format!("its {} records are in the table", row.records)),
-        CellState::Absent { cause } => {
-            (Some(cause), "a complete answer says that there is nothing".to_owned())
+/// Where a cell stands, in words.
+fn of_row(row: &CellRow, now: Timestamp) -> String {
+    match row.state {
+        CellState::Present => format!("its {} records are in the table", row.records),
+        CellState::Absent { .. } => "a complete answer says that there is nothing".to_owned(),
+        CellState::GivenUp { .. } => {
+            "no complete answer came in time; it is asked no more".to_owned()
         }
-        CellState::GivenUp { cause } => {
-            (Some(cause), "no complete answer came in time; it is asked no more".to_owned())
+        CellState::Held => format!("{} records are held in quarantine", row.quarantined),
+        CellState::Waiting { next_look_at, last_outcome } => {
+            let late = row.late_from.map(|late| match late.cause(now) {
+                Cause::Overdue => format!(
+                    "; of its like that come, 99 in 100 have come by {}: it is overdue",
+                    late.overdue
+                ),
+                Cause::LateWatch => format!(
+                    "; of its like that come, 9 in 10 have come by {}; overdue from {} on",
+                    late.watch, late.overdue
+                ),
+                _ => format!("; late_watch from {} on, overdue from {}", late.watch, late.overdue),
+            });
+            format!(
+                "the last look ended `{last_outcome}`; the next is at {next_look_at}{}",
+                late.unwrap_or_default()
+            )
         }
-        CellState::Held => (
-            Some(Cause::Quarantined),
-            format!("{} records are held in quarantine", row.quarantined),
-        ),
-        CellState::Waiting { next_look_at, last_outcome } => (
-            Some(account::waiting_cause(last_outcome)),
-            format!("the last look ended `{last_outcome}`; the next is at {next_look_at}"),
-        ),
-        CellState::Due | CellState::NotDue => (None, String::new()),
-    };
-    (row.state, cause, sentence)
+        CellState::Due | CellState::NotDue => String::new(),
+    }
 }
 
 fn print(key: &CellKey, entries: &[Entry], verdict: &Verdict, row: Option<&CellRow>) {
@@ -340,8 +348,15 @@ fn summary(entry: &Entry) -> String {
                 "" | "paid" => String::new(),
                 look => format!(", {look} look"),
             };
+            let mut belief = match field("probability").parse::<f64>() {
+                Ok(probability) => format!(" with p={probability:.2}"),
+                Err(_) => String::new(),
+            };
+            if let Some(why) = entry.fields.get("why") {
+                belief = format!("{belief}: {}", safe(why));
+            }
             format!(
-                "attempt {} ({}{look}, planned {}): {} -> {}: {}; {status}, {} bytes, {} ms, {} records, cost {}{archive}",
+                "attempt {} ({}{look}, planned {}{belief}): {} -> {}: {}; {status}, {} bytes, {} ms, {} records, cost {}{archive}",
                 field("attempt"),
                 field("priority"),
                 field("planned_at"),
@@ -406,6 +421,7 @@ fn print_json(
             })
         })
         .collect();
+    let late = row.and_then(|row| row.late_from);
     let timeline: Vec<_> = entries
         .iter()
         .map(|entry| serde_json::json!({ "at": entry.at, "what": entry.what, "fields": entry.fields }))
@@ -422,6 +438,8 @@ fn print_json(
         "expected": verdict.expected,
         "explanation": verdict.sentence,
         "records": row.map(|row| row.records),
+        "late_watch_at": late.map(|late| late.watch.to_string()),
+        "overdue_at": late.map(|late| late.overdue.to_string()),
         "evidence": row.and_then(|row| row.evidence.as_ref()).map(|evidence| serde_json::json!({
             "digest": evidence.digest.to_string(),
             "archive": evidence.archive,

@@ -54,7 +54,7 @@ pub(crate) async fn reports(
         Some(state) => (
             state.sources().await?,
             state.backfills().await?,
-            state.counts().await?,
+            state.counts(now).await?,
             state.spend(Some(today)).await?,
             state.paces().await?,
         ),

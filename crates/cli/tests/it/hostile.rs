@@ -1,6 +1,10 @@
 //! Bad input: a clear error or the right outcome, and nothing lost.
 
-use crate::harness::{NOW, Project, eod_source, exchange, tickers};
+use crate::{
+    harness::{NOW, Project, eod_source, exchange, pause, tickers},
+    looks::{count, server},
+};
+use jiff::SignedDuration;
 use sim::exchange::Faults;
 use std::{net::SocketAddr, process::Command, sync::Arc};
 use tokio::{
@@ -356,4 +360,43 @@ fn the_demonstration_never_touches_a_folder_it_did_not_make() {
         .unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(std::fs::read_to_string(folder.path().join("precious.txt")).unwrap(), "mine");
+}
+
+/// Requests that are made of so many cells by a pass over a server that fails for ever.
+async fn asked_of_a_failing_server(entities: &[&str]) -> usize {
+    let (address, log) = server(|_, _| (500, String::new(), "no".to_owned())).await;
+    let names = entities.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+    let project = Project::with_source(
+        "once",
+        &format!(
+            "name = \"once\"\n[entities]\nlist = [{names}]\n[periods]\ncalendar = \"once\"\n\
+             [request]\nurl = \"http://{address}/{{{{ entity }}}}\"\n\
+             [retry]\nfirst = \"5ms\"\nmax = \"50ms\"\nattempts = 5\n\
+             [extract]\nformat = \"json\"\nrecords = \"$.data[*]\"\n\
+             [extract.fields]\nc = {{ type = \"int\" }}\n"
+        ),
+    );
+    let mut child = project.spawn(&["run", "--once"]);
+    let mut waited = 0;
+    while child.try_wait().unwrap().is_none() {
+        waited += 1;
+        if waited > 300 {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("no end after {} requests", count(&log, "GET"));
+        }
+        pause(SignedDuration::from_millis(100));
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(3), "due work is left undone");
+    let cells = project.ok(&["cells", "--cause", "source_outage", "--json"]).json();
+    assert_eq!(cells.as_array().unwrap().len(), entities.len(), "{cells}");
+    count(&log, "GET")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_fails_for_ever_is_asked_within_its_tries() {
+    let asked = asked_of_a_failing_server(&["A"]).await;
+    assert!(asked <= 5, "{asked} requests of one cell with five tries");
+    let asked = asked_of_a_failing_server(&["A", "B", "C"]).await;
+    assert!(asked <= 3 * (4 * 4 + 1), "{asked} requests of three cells with five tries each");
 }

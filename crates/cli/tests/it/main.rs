@@ -8,6 +8,7 @@ mod crash;
 mod harness;
 mod hostile;
 mod ids;
+mod late;
 mod looks;
 mod many;
 mod real_data;

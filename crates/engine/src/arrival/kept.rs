@@ -10,7 +10,7 @@ use state::ScheduleRow;
 const VERSION: u8 = 1;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Kept {
+pub(crate) struct Kept {
     pub(super) trust: Vec<(LookKind, Trust)>,
     pub(super) usual: Option<f64>,
     pub(super) usual_of_entities: Vec<(Entity, f64)>,
@@ -23,6 +23,11 @@ pub(super) struct Kept {
 }
 
 impl Kept {
+    /// What a schedule saved that learned from so many arrivals in the books.
+    pub(crate) fn relearned(arrived: u64, schedule: Vec<u8>) -> Self {
+        Self { arrived, schedule, ..Self::default() }
+    }
+
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let (version, rest) = bytes.split_first()?;
         if *version != VERSION {
@@ -31,7 +36,7 @@ impl Kept {
         postcard::from_bytes(rest).ok()
     }
 
-    pub(super) fn write(&self) -> Option<Vec<u8>> {
+    pub(crate) fn write(&self) -> Option<Vec<u8>> {
         postcard::to_extend(self, vec![VERSION]).ok()
     }
 }

@@ -1,7 +1,7 @@
 //! How a due cell is looked at now, or when it is.
 
 use super::Arrival;
-use crate::compiled::Compiled;
+use crate::{compiled::Compiled, observation::Belief};
 use jiff::{SignedDuration, Timestamp};
 use model::{LookKind, Period, grid::CellOrdinal};
 use state::CellRow;
@@ -61,6 +61,8 @@ impl Arrival {
                 cell.deadline.map_or(planned.at, |deadline| planned.at.min(deadline)),
             );
         }
+        let why = Some(planned.why.into_owned());
+        self.believed.insert(cell.code, Belief { probability: planned.probability, why });
         self.by(compiled, cell, planned.kind)
     }
 

@@ -148,6 +148,11 @@ impl Pooled {
         masses[first..end].iter_mut().for_each(|mass| *mass += each);
     }
 
+    /// How many arrivals it has, the older ones in part.
+    pub fn total(&self) -> f64 {
+        self.weekdays.iter().flatten().map(|mass| f64::from(*mass)).sum()
+    }
+
     /// Adds its mass, scaled to `total`, to evenly spaced spans; of one weekday if it has any, else
     /// of all.
     fn lend(&self, weekday: Option<u8>, total: f64, step: Minutes, to: &mut [f64]) {

@@ -1,5 +1,6 @@
 //! All of it, cell by cell: told of openings and answers, it says when to look next.
 
+mod budget;
 mod memory;
 mod outlook;
 
@@ -12,6 +13,7 @@ use super::{
     external::{self, External},
     features::{CalendarDay, Features},
     history::{History, Seen},
+    scarcity::Scarcity,
     schedule,
 };
 use serde::{Deserialize, Serialize};
@@ -67,11 +69,20 @@ pub struct Ingredients {
     pub drift: bool,
     /// Hazard models are fitted.
     pub models: bool,
+    /// Looks are dearer while a budget is short.
+    pub scarcity: bool,
 }
 
 impl Default for Ingredients {
     fn default() -> Self {
-        Self { pooling: true, weekday: true, peers: true, drift: true, models: true }
+        Self {
+            pooling: true,
+            weekday: true,
+            peers: true,
+            drift: true,
+            models: true,
+            scarcity: true,
+        }
     }
 }
 
@@ -132,6 +143,30 @@ pub struct Planned {
     pub probability: f64,
     /// Why.
     pub reason: Reason,
+}
+
+/// From when on a cell is late, minutes since 1970: by then half, nine in ten and ninety-nine in a
+/// hundred of its like have come, of those that come at all.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LateTimes {
+    /// [`Lateness::LateUsual`] from here on.
+    pub usual: Minutes,
+    /// [`Lateness::LateWatch`] from here on.
+    pub watch: Minutes,
+    /// [`Lateness::Overdue`] from here on.
+    pub overdue: Minutes,
+}
+
+impl LateTimes {
+    /// How late a cell is.
+    pub fn at(&self, now: Minutes) -> Lateness {
+        match now {
+            now if now >= self.overdue => Lateness::Overdue,
+            now if now >= self.watch => Lateness::LateWatch,
+            now if now >= self.usual => Lateness::LateUsual,
+            _ => Lateness::OnTime,
+        }
+    }
 }
 
 /// How late a cell is, by the learned distribution.
@@ -204,6 +239,7 @@ pub struct Planner {
     external: Option<Arc<dyn External>>,
     external_failed: Option<String>,
     woken: Vec<(i32, u32)>,
+    scarcity: Scarcity,
 }
 
 impl Planner {
@@ -228,10 +264,11 @@ impl Planner {
             external: None,
             external_failed: None,
             woken: Vec::new(),
+            scarcity: Scarcity::default(),
         }
     }
 
-    /// Other prices from now on, such as a dearer look while a budget is short.
+    /// Other prices from now on, without what [`Planner::set_factor`] makes of them.
     pub fn set_prices(&mut self, prices: Prices) {
         self.prices = prices;
     }
@@ -286,6 +323,7 @@ impl Planner {
             None => base,
         };
         let group = known.group;
+        self.scarcity.opened(&distribution);
         self.external_failed = failed.or(self.external_failed.take());
         let open = Box::new(Open {
             opening,
@@ -342,7 +380,7 @@ impl Planner {
             now: now - opens_at,
             nothing_until: outlook.nothing_until,
             may_look_now: now > open.looked_at,
-            look_price: self.prices.look,
+            look_price: self.prices.look * self.scarcity.factor(),
         });
         let at = (opens_at + look.at).max(now).min(deadline);
         let reason = if at >= deadline - 1e-6 { Reason::Last } else { outlook.reason };
@@ -369,6 +407,7 @@ impl Planner {
         let Some(open) = self.open.get(&key) else { return };
         let (opening, looked_at, group_number) = (open.opening, open.looked_at, open.group);
         let by_chance = Self::by_chance(open, at, there);
+        self.scarcity.looked();
         let tie = self.entities[entity as usize].tie;
         let is_over = there || at >= opening.deadline - 1e-6;
         let after_own = looked_at;
@@ -435,6 +474,7 @@ impl Planner {
             own_after: offset(after_own),
         };
         self.learn(key, seen);
+        self.scarcity.ended();
         self.forget(key);
     }
 
@@ -474,17 +514,23 @@ impl Planner {
         self.today.get(&period).map_or(0, |today| today.open.len())
     }
 
-    /// How late an open cell is.
-    pub fn lateness(&self, period: i32, entity: u32, now: Minutes) -> Option<Lateness> {
+    /// From when on an open cell is late; `None` while too little is known of it and its like.
+    pub fn late_times(&self, period: i32, entity: u32) -> Option<LateTimes> {
+        const OWN_MIN: usize = 5;
+        const POOLED_MIN: f64 = 20.0;
         let open = self.open.get(&(period, entity))?;
-        let came = open.distribution.by(now - open.opening.opens_at);
+        let own = self.entities[entity as usize].history.latest().filter(Seen::came);
+        let is_known = own.take(OWN_MIN).count() == OWN_MIN
+            || (self.ingredients.pooling && self.pooled.total() >= POOLED_MIN);
+        if !is_known {
+            return None;
+        }
         let ever = (1.0 - open.distribution.never()).max(1e-6);
-        Some(match came / ever {
-            share if share >= 0.99 => Lateness::Overdue,
-            share if share >= 0.9 => Lateness::LateWatch,
-            share if share >= 0.5 => Lateness::LateUsual,
-            _ => Lateness::OnTime,
-        })
+        let at = |share: f64| {
+            let after = open.distribution.quantile(share * ever);
+            open.opening.opens_at + after.unwrap_or_else(|| open.opening.span().max(0.0))
+        };
+        Some(LateTimes { usual: at(0.5), watch: at(0.9), overdue: at(0.99) })
     }
 
     /// What was seen of an entity.

@@ -5,11 +5,13 @@
 //! told when past data really came, which no policy can know that has to look for itself.
 
 mod baselines;
+mod money;
 
 use super::{
     Ingredients, Minutes, Opening, Planner, Prices, external::External, features::CalendarDay,
     training::Training,
 };
+use money::Purse;
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
@@ -51,6 +53,24 @@ pub struct Costs {
     pub delay_per_minute: f64,
     /// A cheap look that never lies, if there is one.
     pub cheap_look: Option<f64>,
+    /// The most that may be spent, by all entities together; only a planner keeps to it.
+    pub budget: Budgets,
+}
+
+/// Hard budgets. A look that there is no money for is put off until there is some again.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Budgets {
+    /// Of a day in UTC.
+    pub per_day: Option<f64>,
+    /// Of a month in UTC.
+    pub per_month: Option<f64>,
+}
+
+impl Budgets {
+    /// Whether there is none.
+    pub fn is_none(&self) -> bool {
+        self.per_day.is_none() && self.per_month.is_none()
+    }
 }
 
 /// What a policy spent on one pair.
@@ -99,6 +119,7 @@ pub fn policies() -> Vec<(&'static str, Policy)> {
         ("tidewatch_without_peers", Policy::Tidewatch(Ingredients { peers: false, ..all })),
         ("tidewatch_without_drift", Policy::Tidewatch(Ingredients { drift: false, ..all })),
         ("tidewatch_without_models", Policy::Tidewatch(Ingredients { models: false, ..all })),
+        ("tidewatch_without_scarcity", Policy::Tidewatch(Ingredients { scarcity: false, ..all })),
         ("cron10", Policy::Cron(10.0)),
         ("cron30", Policy::Cron(30.0)),
         ("cron60", Policy::Cron(60.0)),
@@ -128,10 +149,7 @@ pub fn play(
             if let Some(model) = model {
                 planner.set_model(model);
             }
-            play_planner(&mut planner, cases, costs.cheap_look.is_some())
-                .into_iter()
-                .map(Some)
-                .collect()
+            play_planner(&mut planner, cases, costs).into_iter().map(Some).collect()
         }
         _ => baselines::play(policy, cases, costs),
     }
@@ -200,12 +218,14 @@ const MS: f64 = 60_000.0;
 
 /// Plays all cases by a planner, in time order across entities.
 ///
-/// With `has_cheap_look` every look is a cheap, truthful one, followed by one at full price once it
-/// says that the data is there.
-pub fn play_planner(planner: &mut Planner, cases: &[Case], has_cheap_look: bool) -> Vec<Spent> {
+/// With a cheap look every look is a cheap, truthful one, followed by one at full price once it says
+/// that the data is there.
+pub fn play_planner(planner: &mut Planner, cases: &[Case], costs: &Costs) -> Vec<Spent> {
+    let has_cheap_look = costs.cheap_look.is_some();
     let mut spent = vec![Spent::default(); cases.len()];
     let mut is_open = vec![false; cases.len()];
     let mut agenda = Agenda::new(cases);
+    let mut purse = Purse::new(costs, cases);
     while let Some((at, now)) = agenda.next() {
         let case = &cases[at];
         if !is_open[at] {
@@ -222,27 +242,47 @@ pub fn play_planner(planner: &mut Planner, cases: &[Case], has_cheap_look: bool)
                 reference: case.midnight(),
             });
         }
+        if purse.price(planner, now) {
+            wake(planner, &mut agenda, now);
+        }
         let Some(planned) = planner.next_look(case.day, case.entity, now) else { continue };
         if planned.at > now + 1e-3 {
             agenda.plan(at, planned.at);
             continue;
         }
+        if let Some(later) = purse.wait(now) {
+            agenda.plan(at, later);
+            continue;
+        }
         let came = case.came.filter(|came| case.midnight() + came <= now);
-        spent[at].cheap_looks += u32::from(has_cheap_look);
-        spent[at].looks += u32::from(came.is_some() || !has_cheap_look);
+        let (cheap, full) =
+            (u32::from(has_cheap_look), u32::from(came.is_some() || !has_cheap_look));
+        spent[at].cheap_looks += cheap;
+        spent[at].looks += full;
         spent[at].delay = came.map(|came| now - case.midnight() - came);
+        purse.pay(cheap, full);
         planner.sent(case.day, case.entity, now);
+        if now > case.midnight() + case.deadline + 1e-3 {
+            // Put off until its time was over: this says nothing of when it came.
+            planner.close((case.day, case.entity));
+            continue;
+        }
         planner.answered(case.day, case.entity, now, came.is_some());
         if let Some(planned) = planner.next_look(case.day, case.entity, now + 1e-3) {
             agenda.plan(at, planned.at.max(now + 0.01));
         }
-        for (day, entity) in planner.woken() {
-            if let Some(at) = agenda.by_cell.get(&(day, entity)).copied() {
-                agenda.plan(at, now);
-            }
-        }
+        wake(planner, &mut agenda, now);
     }
     spent
+}
+
+/// Plans those anew whose next look may have become earlier.
+fn wake(planner: &mut Planner, agenda: &mut Agenda, now: Minutes) {
+    for (day, entity) in planner.woken() {
+        if let Some(at) = agenda.by_cell.get(&(day, entity)).copied() {
+            agenda.plan(at, now);
+        }
+    }
 }
 
 /// The next instant of each case.

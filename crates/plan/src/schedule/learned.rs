@@ -1,13 +1,17 @@
 //! Looks planned by what was learned of arrivals: [`crate::arrival::Planner`] over a source's grid.
 
-use super::{LookAnswer, Offer, PlannedLook, Schedule};
+use super::{BudgetLeft, LookAnswer, Offer, PlannedLook, Scarce, Schedule};
 use crate::arrival::choice::Trained;
 use crate::arrival::{
-    Ingredients, Minutes, Opening, Planned, Planner, Prices, Reason, external::External,
-    features::CalendarDay, planner::Lateness, training::Training,
+    Ingredients, Minutes, Opening, Planned, Planner, Prices, Reason,
+    external::External,
+    features::CalendarDay,
+    history::{History, Seen},
+    scarcity::Left,
+    training::Training,
 };
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use model::{CellOrdinal, Grid, LookKind, Money};
+use model::{CellOrdinal, Grid, LateFrom, LookKind, Money};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -27,6 +31,9 @@ pub struct LearnedSchedule {
     value_per_hour: Option<Money>,
     planner: Planner,
     offers: Vec<Offer>,
+    /// How many cells each of the grid's periods has.
+    cells: Vec<u32>,
+    scarce: Option<Scarce>,
     /// By the planner's number of a period: its position in the grid, for periods with open cells.
     periods: BTreeMap<i32, u32>,
     /// Cells that a cheap look said are there, and when; the paid look will tell.
@@ -51,6 +58,8 @@ impl LearnedSchedule {
             planner.restore(saved, &names);
         }
         Self {
+            cells: grid.expected_by_period(),
+            scarce: None,
             grid,
             names,
             give_up_after,
@@ -71,6 +80,24 @@ impl LearnedSchedule {
     /// What it plans with.
     pub fn planner(&self) -> &Planner {
         &self.planner
+    }
+
+    /// Learns from what is known of former cells, by period, the earliest first: when the last look
+    /// without data left, and when the first with it; `None`: it did not come. What was found after
+    /// its time was over says nothing.
+    pub fn relearn(
+        &mut self,
+        cells: impl Iterator<Item = (CellOrdinal, Option<Timestamp>, Option<Timestamp>)>,
+        now: Timestamp,
+    ) {
+        for (cell, after, by) in cells {
+            let opening = self.opening(cell);
+            let (after, by) = (after.map_or(opening.opens_at, minutes), by.map(minutes));
+            if by.is_none_or(|by| by <= opening.deadline) {
+                self.planner.remember(&opening, after, by);
+            }
+        }
+        self.planner.train_on_memory(minutes(now));
     }
 
     /// The planner's number of a period: hours since 1970 at its closing.
@@ -162,6 +189,23 @@ impl LearnedSchedule {
         self.planner.set_prices(Prices { look, delay_per_minute });
     }
 
+    /// What a look at its usual time rests on, in a sentence.
+    fn usual(&self, cell: CellOrdinal, at: Minutes) -> String {
+        const TOLD: usize = 20;
+        let history = self.planner.history(cell.entity);
+        let came = history.into_iter().flat_map(History::latest).filter(Seen::came).take(TOLD);
+        let after = at - self.opening(cell).opens_at;
+        let (found, all) = came.fold((0, 0), |(found, all), seen| {
+            (found + u32::from(f64::from(seen.by) <= after), all + 1)
+        });
+        if all == 0 {
+            return "nothing has come of it yet; the cheapest instant by what its like have shown"
+                .to_owned();
+        }
+        let after = SignedDuration::from_mins(after.round() as i64);
+        format!("{found} of its last {all} arrivals were found within {after:#} of being due")
+    }
+
     fn ordinal(&self, (period, entity): (i32, u32)) -> Option<CellOrdinal> {
         let period = *self.periods.get(&period)?;
         Some(CellOrdinal { entity, period })
@@ -202,7 +246,10 @@ impl Schedule for LearnedSchedule {
             at: now.checked_add(wait).unwrap_or(Timestamp::MAX),
             kind,
             probability: planned.probability,
-            why: why(&planned).into(),
+            why: match planned.reason {
+                Reason::Usual => self.usual(cell, planned.at).into(),
+                _ => why(&planned).into(),
+            },
         }
     }
 
@@ -217,6 +264,10 @@ impl Schedule for LearnedSchedule {
         let mut at = minutes(at);
         let Some((period, entity)) = self.key(cell, at) else {
             self.said_there.remove(&place);
+            if let Some(row) = self.grid.periods().get(cell.period as usize) {
+                // Its time is over: what is found now says nothing of when it comes.
+                self.planner.close((Self::period_number(row.closes_at), cell.entity));
+            }
             return;
         };
         match (answer, kind.brings_data()) {
@@ -259,9 +310,40 @@ impl Schedule for LearnedSchedule {
         woken.into_iter().filter_map(|key| self.ordinal(key)).collect()
     }
 
-    fn lateness(&self, cell: CellOrdinal, now: Timestamp) -> Option<Lateness> {
+    fn budgets(&mut self, left: &[BudgetLeft], now: Timestamp) {
+        let newest = self.periods.keys().next_back();
+        let (kind, price) = self.cheapest(newest.map_or(1, |it| self.planner.open_cells(*it)));
+        self.price(price);
+        let paid = self.paid_price();
+        let first = self.grid.due_periods(now) as usize;
+        self.scarce = None;
+        for budget in left.iter().filter(|_| price > 0.0) {
+            let left = Left {
+                looks: budget.left.as_units().max(0.0) / price,
+                // What a cheap look finds is paid for.
+                also: if kind.brings_data() { 0.0 } else { paid / price },
+                until: minutes(budget.until),
+            };
+            let coming = self.grid.periods().iter().zip(&self.cells).skip(first);
+            let coming = coming
+                .map(|(row, cells)| (minutes(row.closes_at), f64::from(*cells)))
+                .take_while(|(at, _)| *at < left.until);
+            let factor = self.planner.factor_for(&left, coming, minutes(now));
+            if factor > self.scarce.map_or(1.0, |scarce| scarce.factor) {
+                self.scarce = Some(Scarce { budget: budget.budget, factor });
+            }
+        }
+        self.planner.set_factor(self.scarce.map_or(1.0, |scarce| scarce.factor));
+    }
+
+    fn scarce(&self) -> Option<Scarce> {
+        self.scarce
+    }
+
+    fn late_from(&self, cell: CellOrdinal) -> Option<LateFrom> {
         let row = self.grid.periods().get(cell.period as usize)?;
-        self.planner.lateness(Self::period_number(row.closes_at), cell.entity, minutes(now))
+        let late = self.planner.late_times(Self::period_number(row.closes_at), cell.entity)?;
+        Some(LateFrom { watch: instant(late.watch), overdue: instant(late.overdue) })
     }
 
     fn training(&mut self, now: Timestamp) -> Option<Training> {
@@ -285,6 +367,11 @@ impl Schedule for LearnedSchedule {
 /// Minutes since 1970.
 fn minutes(at: Timestamp) -> Minutes {
     at.as_millisecond() as f64 / 60_000.0
+}
+
+/// The whole second of so many minutes since 1970.
+fn instant(at: Minutes) -> Timestamp {
+    Timestamp::from_second((at * 60.0).round() as i64).unwrap_or(Timestamp::MAX)
 }
 
 /// Why a look is planned, in a sentence.

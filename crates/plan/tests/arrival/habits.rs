@@ -3,10 +3,17 @@
 use plan::arrival::{
     Ingredients, Planner, Prices,
     features::CalendarDay,
-    replay::{Case, Spent, play_planner},
+    replay::{Budgets, Case, Costs, Spent, play_planner},
 };
 
 pub(crate) const PRICES: Prices = Prices { look: 1.0, delay_per_minute: 1.0 / 30.0 };
+
+pub(crate) const COSTS: Costs = Costs {
+    look: PRICES.look,
+    delay_per_minute: PRICES.delay_per_minute,
+    cheap_look: None,
+    budget: Budgets { per_day: None, per_month: None },
+};
 
 /// A little chance, the same each time: 0 to 1.
 pub(crate) fn chance(entity: u32, day: i32, what: u64) -> f64 {
@@ -36,7 +43,7 @@ pub(crate) fn cases(entities: u32, days: i32, came: impl Fn(u32, i32) -> Option<
 }
 
 pub(crate) fn played(cases: &[Case], ingredients: Ingredients) -> Vec<Spent> {
-    play_planner(&mut Planner::new(PRICES, ingredients), cases, false)
+    play_planner(&mut Planner::new(PRICES, ingredients), cases, &COSTS)
 }
 
 /// Looks and minutes of delay, a cell, from a day on.
@@ -178,7 +185,7 @@ fn a_cheap_look_that_never_lies_leaves_one_call_for_each_arrival() {
     });
     let prices = Prices { look: 0.01, ..PRICES };
     let mut planner = Planner::new(prices, Ingredients::default());
-    let spent = play_planner(&mut planner, &cases, true);
+    let spent = play_planner(&mut planner, &cases, &Costs { cheap_look: Some(0.01), ..COSTS });
     for (case, spent) in cases.iter().zip(&spent) {
         assert_eq!(spent.looks, u32::from(case.came.is_some()), "{case:?}");
     }

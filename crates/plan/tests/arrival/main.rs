@@ -1,5 +1,6 @@
 //! Arrivals: learned from looks alone, and looked for at little cost.
 
+mod budgets;
 mod habits;
 mod models;
 mod planner;

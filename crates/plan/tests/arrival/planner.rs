@@ -1,6 +1,6 @@
 //! The planner by its calls.
 
-use crate::habits::{PRICES, calendar, cases, chance};
+use crate::habits::{COSTS, PRICES, calendar, cases, chance};
 use plan::arrival::{
     Ingredients, Opening, Planner, Prices,
     external::{External, INPUTS},
@@ -27,7 +27,7 @@ fn learned() -> Planner {
     let cases = cases(2, 60, |entity, day| {
         Some(600.0 + f64::from(entity) * 300.0 + 10.0 * chance(entity, day, 30))
     });
-    play_planner(&mut planner, &cases, false);
+    play_planner(&mut planner, &cases, &COSTS);
     planner
 }
 
@@ -111,11 +111,27 @@ fn lateness_follows_the_learned_distribution() {
     let mut planner = learned();
     planner.open(opening(0, 60));
     let start = 60.0 * 1440.0;
-    let at = |minutes: f64| planner.lateness(60, 0, start + minutes).unwrap();
+    let times = planner.late_times(60, 0).unwrap();
+    let at = |minutes: f64| times.at(start + minutes);
     assert_eq!(at(200.0), Lateness::OnTime);
     assert!(at(2800.0) == Lateness::Overdue);
     let levels: Vec<Lateness> = (0..48).map(|hour| at(f64::from(hour) * 60.0)).collect();
     assert!(levels.is_sorted(), "{levels:?}");
+    let came = |at: f64| {
+        let known = planner.distribution(60, 0).unwrap();
+        known.by(at - start) / (1.0 - known.never())
+    };
+    for (at, share) in [(times.usual, 0.5), (times.watch, 0.9), (times.overdue, 0.99)] {
+        assert!((came(at) - share).abs() < 1e-3, "{share}: {}", came(at));
+    }
+}
+
+#[test]
+fn who_has_seen_nothing_does_not_say_what_is_late() {
+    let mut planner = Planner::new(PRICES, Ingredients::default());
+    planner.open(opening(0, 1));
+    assert_eq!(planner.late_times(1, 0), None);
+    assert_eq!(planner.late_times(1, 9), None, "not open");
 }
 
 #[test]
@@ -124,7 +140,7 @@ fn a_dearer_look_is_made_less_often() {
         let prices = Prices { look: price, ..PRICES };
         let mut planner = Planner::new(prices, Ingredients::default());
         let cases = cases(3, 40, |entity, day| Some(300.0 + 900.0 * chance(entity, day, 31)));
-        let spent = play_planner(&mut planner, &cases, false);
+        let spent = play_planner(&mut planner, &cases, &COSTS);
         spent.iter().map(|spent| spent.looks).sum::<u32>()
     };
     assert!(looks(0.2) > looks(1.0));

@@ -65,8 +65,8 @@ impl StateStore for MortalState {
         fn cells(&self, source: &SourceId) -> Vec<CellRow>;
         fn cell(&self, key: &CellKey) -> Option<CellRow>;
         fn find_cells(&self, filter: &CellFilter, limit: u32) -> Vec<(SourceId, CellRow)>;
-        fn counts(&self) -> Vec<CellCount>;
-        fn periods_summary(&self, source: &SourceId) -> Vec<PeriodCount>;
+        fn counts(&self, now: Timestamp) -> Vec<CellCount>;
+        fn periods_summary(&self, source: &SourceId, now: Timestamp) -> Vec<PeriodCount>;
         fn reserve(&self, request: &Reserve) -> Granted;
         fn release(&self, attempts: &[AttemptId]) -> ();
         fn open_attempts(&self) -> Vec<OpenAttempt>;

@@ -59,6 +59,7 @@ scenarios! {
     arrivals_are_learned_by_looks_and_few_of_them: "learned-arrivals", 1..=2;
     sixty_real_days_of_countries_cost_a_fraction_of_a_poll: "history-eu-countries", 1..=2;
     sixty_real_days_of_volunteers_cost_a_fraction_of_a_poll: "history-za-covid", 1..=2;
+    a_months_money_lasts_to_its_end: "history-za-covid-short", 9..=9;
     sixty_real_weeks_of_teams_cost_a_fraction_of_a_poll: "history-cdc-hub-weekly", 1..=2;
     sixty_real_days_of_funds_cost_a_fraction_of_a_poll: "history-in-nps-nav", 1..=1;
     heads_that_lie_lose_nothing: "lying-heads", 1..=2;

@@ -39,7 +39,7 @@ pub async fn announcing_changes_no_cell(store: &dyn StateStore) {
     let full = Batch { observed_at_max: Some(at(9)), ..batch(1, "eod", vec![present("A")]) };
     store.announce(&full).await.unwrap();
     assert_eq!(store.cells(&source("eod")).await.unwrap(), []);
-    assert_eq!(store.counts().await.unwrap(), []);
+    assert_eq!(store.counts(at(0)).await.unwrap(), []);
     assert_eq!(store.project().await.unwrap().observed_at_max, None);
 }
 
@@ -68,7 +68,7 @@ pub async fn settling_twice_is_settling_once(store: &dyn StateStore) {
     store.settle(1).await.unwrap();
     let kept = store.cells(&source("eod")).await.unwrap();
     assert_eq!(kept, [row("A", "2026-11-19", CellState::Held)]);
-    assert_eq!(store.counts().await.unwrap().len(), 1);
+    assert_eq!(store.counts(at(0)).await.unwrap().len(), 1);
 }
 
 pub async fn a_batch_that_was_never_announced_cannot_be_settled(store: &dyn StateStore) {
@@ -100,7 +100,7 @@ pub async fn batches_may_be_empty(store: &dyn StateStore) {
     store.announce(&empty).await.unwrap();
     assert_eq!(store.announced().await.unwrap(), [empty]);
     store.settle(1).await.unwrap();
-    assert_eq!(store.counts().await.unwrap(), []);
+    assert_eq!(store.counts(at(0)).await.unwrap(), []);
 }
 
 pub async fn two_announced_batches_settle_apart(store: &dyn StateStore) {

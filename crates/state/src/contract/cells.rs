@@ -5,7 +5,7 @@ use crate::{
     StateStore,
     rows::{CellCount, CellFilter, CellRow, PeriodCount},
 };
-use model::{AttemptId, Cause, CellKey, CellState, Outcome};
+use model::{AttemptId, Cause, CellKey, CellState, LateFrom, Outcome};
 
 const WAITING: CellState = CellState::Waiting {
     next_look_at: jiff::Timestamp::constant(1_795_200_000, 5),
@@ -39,6 +39,7 @@ pub async fn every_state_and_field_comes_back_as_it_went(store: &dyn StateStore)
         if let CellState::Waiting { next_look_at, last_outcome } = state {
             row.next_look_at = Some(next_look_at);
             row.outcome = Some(last_outcome);
+            row.late_from = Some(LateFrom { watch: at(2_000), overdue: at(3_000) });
         }
         rows.push(row);
     }
@@ -76,8 +77,9 @@ pub async fn the_last_of_the_same_cell_wins(store: &dyn StateStore) {
     let last = CellRow { looks: 9, ..row("A", "2026-11-19", CellState::Present) };
     settle(store, "eod", vec![first, other.clone(), last.clone()]).await;
     assert_eq!(store.cells(&source("eod")).await.unwrap(), [last, other]);
-    let expected = [count("eod", "held", None, 1), count("eod", "present", None, 1)];
-    assert_eq!(store.counts().await.unwrap(), expected);
+    let held = count("eod", "held", Some(Cause::Quarantined), 1);
+    let expected = [held, count("eod", "present", None, 1)];
+    assert_eq!(store.counts(at(0)).await.unwrap(), expected);
 }
 
 pub async fn the_same_entity_of_two_sources_is_two_cells(store: &dyn StateStore) {
@@ -95,9 +97,10 @@ pub async fn counts_follow_every_change_of_state(store: &dyn StateStore) {
         ["A", "B", "C"].into_iter().zip(states).map(|(name, state)| row(name, "2026-11-19", state))
     };
     settle(store, "eod", rows([WAITING, WAITING, gap]).collect()).await;
+    let throttled = Some(Cause::Throttled);
     let expected =
-        [count("eod", "absent", Some(Cause::SourceGap), 1), count("eod", "waiting", None, 2)];
-    assert_eq!(store.counts().await.unwrap(), expected);
+        [count("eod", "absent", Some(Cause::SourceGap), 1), count("eod", "waiting", throttled, 2)];
+    assert_eq!(store.counts(at(0)).await.unwrap(), expected);
 
     settle(store, "eod", rows([CellState::Present, WAITING, quiet]).collect()).await;
     settle(store, "alt", rows([gap, gap, quiet]).collect()).await;
@@ -106,13 +109,13 @@ pub async fn counts_follow_every_change_of_state(store: &dyn StateStore) {
         count("alt", "absent", Some(Cause::SourceGap), 2),
         count("eod", "absent", Some(Cause::NoActivity), 1),
         count("eod", "present", None, 1),
-        count("eod", "waiting", None, 1),
+        count("eod", "waiting", throttled, 1),
     ];
-    assert_eq!(store.counts().await.unwrap(), expected);
+    assert_eq!(store.counts(at(0)).await.unwrap(), expected);
 
     // The same again changes nothing.
     settle(store, "eod", rows([CellState::Present, WAITING, quiet]).collect()).await;
-    assert_eq!(store.counts().await.unwrap(), expected);
+    assert_eq!(store.counts(at(0)).await.unwrap(), expected);
 }
 
 pub async fn periods_are_summed_up_for_one_source(store: &dyn StateStore) {
@@ -140,8 +143,8 @@ pub async fn periods_are_summed_up_for_one_source(store: &dyn StateStore) {
         sum("2026-11-19", "given_up", Some(Cause::Throttled), 1),
         sum("2026-11-19", "present", None, 2),
     ];
-    assert_eq!(store.periods_summary(&source("eod")).await.unwrap(), expected);
-    assert_eq!(store.periods_summary(&source("none")).await.unwrap(), []);
+    assert_eq!(store.periods_summary(&source("eod"), at(0)).await.unwrap(), expected);
+    assert_eq!(store.periods_summary(&source("none"), at(0)).await.unwrap(), []);
 }
 
 pub async fn cells_are_found_by_each_part_of_the_filter(store: &dyn StateStore) {
@@ -166,7 +169,7 @@ pub async fn cells_are_found_by_each_part_of_the_filter(store: &dyn StateStore) 
         (CellFilter { source: Some(source("none")), ..all() }, ""),
         (CellFilter { state: Some("present".to_owned()), ..all() }, "alt A 18, eod A 17, eod B 18"),
         (CellFilter { state: Some("no such".to_owned()), ..all() }, ""),
-        (CellFilter { cause: Some(Cause::SourceGap), ..all() }, "eod A 18, eod B 19"),
+        (CellFilter { cause: Some((Cause::SourceGap, at(0))), ..all() }, "eod A 18, eod B 19"),
         (CellFilter { entity: Some(entity("B")), ..all() }, "eod B 18, eod B 19"),
         (
             CellFilter { period_from: Some(period("2026-11-18")), ..all() },
@@ -180,7 +183,7 @@ pub async fn cells_are_found_by_each_part_of_the_filter(store: &dyn StateStore) 
             CellFilter {
                 source: Some(source("eod")),
                 state: Some("absent".to_owned()),
-                cause: Some(Cause::SourceGap),
+                cause: Some((Cause::SourceGap, at(0))),
                 entity: Some(entity("A")),
                 period_from: Some(period("2026-11-18")),
                 period_to: Some(period("2026-11-18")),
@@ -220,6 +223,70 @@ pub async fn a_waiting_cell_repeats_its_state_in_its_fields(store: &dyn StateSto
     assert_eq!(kept.state, WAITING);
     assert_eq!(kept.outcome, Some(Outcome::RateLimited));
     assert_eq!(kept.next_look_at, Some(jiff::Timestamp::constant(1_795_200_000, 5)));
+}
+
+/// Counts, sums and filters agree at each time, and nothing has to be written for it.
+pub async fn how_late_a_cell_is_is_told_as_of_a_time(store: &dyn StateStore) {
+    let waiting = |name: &str, last_outcome, late: Option<(i64, i64)>| CellRow {
+        late_from: late.map(|(watch, overdue)| LateFrom { watch: at(watch), overdue: at(overdue) }),
+        ..row(name, "2026-11-19", CellState::Waiting { next_look_at: at(9), last_outcome })
+    };
+    let rows = vec![
+        waiting("A", Outcome::EmptyProven, Some((100, 200))),
+        waiting("B", Outcome::Gone, Some((150, 150))),
+        waiting("C", Outcome::NotModified, None),
+        waiting("D", Outcome::EmptyUnproven, None),
+        waiting("E", Outcome::Partial, None),
+        CellRow {
+            late_from: Some(LateFrom { watch: at(0), overdue: at(0) }),
+            ..row("F", "2026-11-19", CellState::Held)
+        },
+    ];
+    settle(store, "eod", rows).await;
+    let all = [Cause::LateUsual, Cause::LateWatch, Cause::Overdue];
+    for (now, expected) in [
+        (-1, ["A B C", "", ""]),
+        (99, ["A B C", "", ""]),
+        (100, ["B C", "A", ""]),
+        (150, ["C", "A", "B"]),
+        (200, ["C", "", "A B"]),
+        (i64::from(u32::MAX), ["C", "", "A B"]),
+    ] {
+        let now = at(now);
+        let mut counted = vec![count("eod", "held", Some(Cause::Quarantined), 1)];
+        for (cause, names) in all.into_iter().zip(expected) {
+            let filter = CellFilter { cause: Some((cause, now)), ..CellFilter::default() };
+            let found = store.find_cells(&filter, 9).await.unwrap();
+            let found: Vec<&str> = found.iter().map(|(_, row)| row.entity.as_str()).collect();
+            assert_eq!(found.join(" "), names, "{cause} at {now}");
+            if !found.is_empty() {
+                counted.push(count("eod", "waiting", Some(cause), found.len() as u64));
+            }
+        }
+        for cause in [Cause::Partial, Cause::Unexplained] {
+            counted.push(count("eod", "waiting", Some(cause), 1));
+        }
+        assert_eq!(store.counts(now).await.unwrap(), counted, "at {now}");
+        let summary = store.periods_summary(&source("eod"), now).await.unwrap();
+        let of_source = |sum: PeriodCount| CellCount {
+            source: source("eod"),
+            state: sum.state,
+            cause: sum.cause,
+            cells: sum.cells,
+        };
+        assert_eq!(summary.into_iter().map(of_source).collect::<Vec<_>>(), counted, "at {now}");
+    }
+
+    // What is settled is late no more, and what fails shows that.
+    let failed = waiting("B", Outcome::SourceError, None);
+    settle(store, "eod", vec![row("A", "2026-11-19", CellState::Present), failed]).await;
+    let overdue = CellFilter { cause: Some((Cause::Overdue, at(999))), ..CellFilter::default() };
+    assert_eq!(store.find_cells(&overdue, 9).await.unwrap(), []);
+    let counts = store.counts(at(999)).await.unwrap();
+    assert!(counts.contains(&count("eod", "waiting", Some(Cause::SourceOutage), 1)), "{counts:?}");
+    assert!(counts.iter().all(|count| count.cause != Some(Cause::Overdue)), "{counts:?}");
+    let held = store.cells(&source("eod")).await.unwrap().pop().unwrap();
+    assert_eq!(held.late_from, None, "only what waits can be late");
 }
 
 pub async fn hostile_names_are_data(store: &dyn StateStore) {

@@ -3,7 +3,9 @@
 use super::{at, attempts, batch, date, period, project, request, row, settle, source, units};
 use crate::{
     StateError, StateStore,
-    rows::{BackfillRow, NewBackfill, ProjectRow, Rebuilt, Reserve, SourceRow, SpendRow},
+    rows::{
+        BackfillRow, NewBackfill, ProjectRow, Rebuilt, Reserve, ScheduleRow, SourceRow, SpendRow,
+    },
 };
 use model::{Budget, CellState, SourceVersion};
 
@@ -37,7 +39,7 @@ pub async fn a_fresh_store_is_empty_and_counts_from_one(store: &dyn StateStore) 
     };
     assert_eq!(store.project().await.unwrap(), expected);
     assert_eq!(store.sources().await.unwrap(), []);
-    assert_eq!(store.counts().await.unwrap(), []);
+    assert_eq!(store.counts(at(0)).await.unwrap(), []);
     assert_eq!(store.announced().await.unwrap(), []);
     assert_eq!(store.open_attempts().await.unwrap(), []);
     assert_eq!(store.spend(None).await.unwrap(), []);
@@ -120,6 +122,10 @@ pub async fn the_generation_grows_when_a_wish_or_a_source_changed_and_only_then(
     assert!(store.generation().await.unwrap() > paused);
 }
 
+fn learned() -> ScheduleRow {
+    ScheduleRow { source: source("eod"), saved: vec![1, 2, 3], updated_at: at(9) }
+}
+
 fn rebuilt() -> Rebuilt {
     let present = row("A", "2026-11-19", CellState::Present);
     let held = row("A", "2026-11-19", CellState::Held);
@@ -135,6 +141,7 @@ fn rebuilt() -> Rebuilt {
         spend: vec![spent(3), spent(4)],
         period_spend: vec![(source("eod"), period("2026-11-19"), units(7))],
         looks: vec![(source("eod"), super::looks::looked("B", "2026-11-19", 3))],
+        schedules: vec![learned()],
         next_attempt: 8,
         next_batch: 5,
         observed_at_max: Some(at(40)),
@@ -149,13 +156,14 @@ pub async fn rebuilt_state_enters_an_empty_store(store: &dyn StateStore) {
     assert_eq!(store.sources().await.unwrap(), [source_row("eod")]);
     let present = row("A", "2026-11-19", CellState::Present);
     assert_eq!(store.cells(&source("eod")).await.unwrap(), [present]);
-    assert_eq!(store.counts().await.unwrap().len(), 1);
+    assert_eq!(store.counts(at(0)).await.unwrap().len(), 1);
     let spend = store.spend(None).await.unwrap();
     assert_eq!(
         spend.iter().map(|day| (day.requests, day.spent)).collect::<Vec<_>>(),
         [(7, units(7))]
     );
     assert_eq!(store.looks(&source("eod")).await.unwrap().len(), 1);
+    assert_eq!(store.schedules().await.unwrap(), [learned()]);
     let bounded = Reserve {
         source_budget: Budget { per_period: Some(units(7)), ..Budget::default() },
         ..request("eod", 1)

@@ -1,29 +1,29 @@
-//! Cells, and the counts that are kept with them.
+//! Cells.
 
 use super::{
+    counts::{self, Changes, WORD},
     fault::Fault,
     names::{self, Names},
 };
 use crate::{
-    rows::{CellCount, CellFilter, CellRow, PeriodCount},
+    rows::{CellFilter, CellRow},
     wire,
 };
-use model::{AttemptId, Cause, CellKey, CellState, Entity, Outcome, Period, SourceId};
+use jiff::Timestamp;
+use model::{AttemptId, Cause, CellKey, CellState, Entity, LateFrom, Outcome, Period, SourceId};
 use rusqlite::{
     CachedStatement, OptionalExtension, Row, Transaction, params, params_from_iter, types::Value,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 /// What [`read_row`] reads, in its order.
 const COLUMNS: &str = "c.state, c.cause, c.outcome, c.looks, c.failures, c.complete_since_due, \
                        c.records, c.quarantined, c.observed_at, c.next_look_at, c.last_attempt, \
-                       c.evidence, c.records_hash, c.updated_at";
+                       c.evidence, c.records_hash, c.updated_at, c.late_watch_at, c.overdue_at";
 
 /// Of all columns, as [`put_row`] gives them.
-const VALUES: &str =
-    "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
-
-type Counted = (i64, String, String);
+const VALUES: &str = "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, \
+                      ?16, ?17, ?18, ?19)";
 
 /// Puts cells as they are given; of the same cell, the last. Counts follow.
 pub(super) fn apply(
@@ -39,13 +39,14 @@ pub(super) fn apply(
     }
     // In the table's order, so that each page is touched once.
     keys.sort_unstable();
-    let mut look_up = transaction.prepare_cached(
-        "SELECT state, cause FROM cells WHERE source_id = ?1 AND period = ?2 AND entity_id = ?3",
-    )?;
+    let mut look_up = transaction.prepare_cached(&format!(
+        "SELECT c.state, {WORD} FROM cells c
+         WHERE c.source_id = ?1 AND c.period = ?2 AND c.entity_id = ?3"
+    ))?;
     let mut add = transaction
         .prepare_cached(&format!("INSERT INTO cells {VALUES} ON CONFLICT DO NOTHING"))?;
     let mut put = transaction.prepare_cached(&format!("REPLACE INTO cells {VALUES}"))?;
-    let mut changes = BTreeMap::<Counted, i64>::new();
+    let mut changes = Changes::new();
     let mut keys = keys.into_iter().peekable();
     while let Some((source_id, period, entity_id, index)) = keys.next() {
         let overwritten = keys
@@ -57,8 +58,7 @@ pub(super) fn apply(
         }
         let key = (source_id, period, entity_id);
         let row = wire::normalized(row.clone());
-        let (word, cause) = (row.state.as_str(), cause_of(row.state).map(Cause::as_str));
-        let after = (source_id, word.to_owned(), cause.unwrap_or_default().to_owned());
+        let after = (source_id, row.state.as_str().to_owned(), counts::word(&row).to_owned());
         *changes.entry(after).or_default() += 1;
         // A cell that was looked at once has mostly no row yet, and then none must be looked up.
         if row.looks <= 1 && put_row(&mut add, key, &row)? == 1 {
@@ -66,8 +66,8 @@ pub(super) fn apply(
         }
         let before = look_up
             .query_row(key, |row| {
-                let (word, cause) = (row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str_or_null()?);
-                Ok((source_id, word.to_owned(), cause.unwrap_or_default().to_owned()))
+                let (state, word) = (row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?);
+                Ok((source_id, state.to_owned(), word.to_owned()))
             })
             .optional()?;
         if let Some(before) = before {
@@ -75,7 +75,7 @@ pub(super) fn apply(
         }
         put_row(&mut put, key, &row)?;
     }
-    change_counts(transaction, changes)
+    counts::change(transaction, changes)
 }
 
 /// Executes a statement with a row; returns how many rows it changed.
@@ -103,26 +103,12 @@ fn put_row(
         evidence,
         row.records_hash.as_ref().map(<[u8; 16]>::as_slice),
         wire::nanoseconds(row.updated_at),
+        row.late_from.map(|late| wire::nanoseconds(late.watch)),
+        row.late_from.map(|late| wire::nanoseconds(late.overdue)),
     ])?)
 }
 
-fn change_counts(
-    transaction: &Transaction<'_>,
-    changes: BTreeMap<Counted, i64>,
-) -> Result<(), Fault> {
-    let mut change = transaction.prepare_cached(
-        "INSERT INTO counts VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT DO UPDATE SET cells = cells + excluded.cells",
-    )?;
-    for ((source_id, word, cause), cells) in changes {
-        if cells != 0 {
-            change.execute((source_id, word, cause, cells))?;
-        }
-    }
-    transaction.prepare_cached("DELETE FROM counts WHERE cells = 0")?.execute([])?;
-    Ok(())
-}
-
+/// The cause that is a part of a state.
 fn cause_of(state: CellState) -> Option<Cause> {
     match state {
         CellState::Absent { cause } | CellState::GivenUp { cause } => Some(cause),
@@ -134,7 +120,7 @@ fn cause_of(state: CellState) -> Option<Cause> {
     }
 }
 
-fn read_cause(text: &str) -> Result<Option<Cause>, Fault> {
+pub(super) fn read_cause(text: &str) -> Result<Option<Cause>, Fault> {
     if text.is_empty() {
         return Ok(None);
     }
@@ -142,7 +128,7 @@ fn read_cause(text: &str) -> Result<Option<Cause>, Fault> {
     Cause::parse(text).map(Some).ok_or_else(unknown)
 }
 
-fn read_period(code: i64) -> Result<Period, Fault> {
+pub(super) fn read_period(code: i64) -> Result<Period, Fault> {
     wire::period_of_code(code)
         .ok_or_else(|| Fault::damaged(format!("`{code}` is not the code of a period")))
 }
@@ -152,7 +138,7 @@ fn read_row(row: &Row<'_>, at: usize, entity: Entity, period: Period) -> Result<
     let text = |column: usize| -> rusqlite::Result<Option<&str>> {
         Ok(row.get_ref(at + column)?.as_str_or_null()?)
     };
-    let time = |column: usize| -> rusqlite::Result<Option<jiff::Timestamp>> {
+    let time = |column: usize| -> rusqlite::Result<Option<Timestamp>> {
         Ok(row.get::<_, Option<i64>>(at + column)?.map(wire::from_nanoseconds))
     };
     let outcome = text(2)?
@@ -192,6 +178,7 @@ fn read_row(row: &Row<'_>, at: usize, entity: Entity, period: Period) -> Result<
         evidence: evidence.map(wire::decode).transpose()?,
         records_hash: row.get(at + 12)?,
         updated_at: wire::from_nanoseconds(row.get(at + 13)?),
+        late_from: time(14)?.zip(time(15)?).map(|(watch, overdue)| LateFrom { watch, overdue }),
     })
 }
 
@@ -253,30 +240,33 @@ pub(super) fn find(
 ) -> Result<Vec<(SourceId, CellRow)>, Fault> {
     let text = |text: &str| Value::Text(text.to_owned());
     let code = |period: &Period| Value::Integer(wire::period_code(period));
-    let conditions = [
-        ("s.name = ?", filter.source.as_ref().map(|source| text(source.as_str()))),
-        ("c.state = ?", filter.state.as_deref().map(text)),
-        ("c.cause = ?", filter.cause.map(|cause| text(cause.as_str()))),
-        ("e.entity = ?", filter.entity.as_ref().map(|entity| text(entity.as_str()))),
-        ("c.period >= ?", filter.period_from.as_ref().map(code)),
-        ("c.period <= ?", filter.period_to.as_ref().map(code)),
-    ];
+    let now = filter.cause.map_or(Timestamp::MIN, |(_, now)| now);
+    let mut values = vec![Value::Integer(wire::nanoseconds(now))];
     let mut sql = format!(
         "SELECT s.name, e.entity, c.period, {COLUMNS} FROM sources s
          CROSS JOIN cells c ON c.source_id = s.id
          CROSS JOIN entities e ON e.id = c.entity_id WHERE 1"
     );
-    let mut values = Vec::new();
+    let conditions = [
+        ("s.name = ", filter.source.as_ref().map(|source| text(source.as_str()))),
+        ("c.state = ", filter.state.as_deref().map(text)),
+        ("e.entity = ", filter.entity.as_ref().map(|entity| text(entity.as_str()))),
+        ("c.period >= ", filter.period_from.as_ref().map(code)),
+        ("c.period <= ", filter.period_to.as_ref().map(code)),
+    ];
     for (condition, value) in conditions {
         if let Some(value) = value {
-            sql.push_str(" AND ");
-            sql.push_str(condition);
             values.push(value);
+            let _ = write!(sql, " AND {condition}?{}", values.len());
         }
     }
+    if let Some((cause, _)) = filter.cause {
+        sql.push_str(" AND ");
+        sql.push_str(&counts::condition(cause));
+    }
     // The joins are crossed to go by the order's own indexes, so that a small limit ends early.
-    sql.push_str(" ORDER BY s.name, c.period, e.entity LIMIT ?");
     values.push(Value::Integer(i64::from(limit)));
+    let _ = write!(sql, " ORDER BY s.name, c.period, e.entity LIMIT ?{}", values.len());
     let mut statement = look.prepare_cached(&sql)?;
     let rows = statement.query_and_then(params_from_iter(values), |row| {
         let text = |column: usize| -> rusqlite::Result<&str> { Ok(row.get_ref(column)?.as_str()?) };
@@ -286,46 +276,4 @@ pub(super) fn find(
         Ok((source, read_row(row, 3, entity, period)?))
     })?;
     rows.collect()
-}
-
-pub(super) fn counts(look: &Transaction<'_>) -> Result<Vec<CellCount>, Fault> {
-    let mut statement = look.prepare_cached(
-        "SELECT s.name, n.state, n.cause, n.cells FROM counts n
-         JOIN sources s ON s.id = n.source_id",
-    )?;
-    let rows = statement.query_and_then([], |row| {
-        let text = |column: usize| -> rusqlite::Result<&str> { Ok(row.get_ref(column)?.as_str()?) };
-        Ok(CellCount {
-            source: names::read_source(text(0)?)?,
-            state: text(1)?.to_owned(),
-            cause: read_cause(text(2)?)?,
-            cells: row.get::<_, i64>(3)? as u64,
-        })
-    })?;
-    let mut counts = rows.collect::<Result<Vec<_>, Fault>>()?;
-    counts.sort();
-    Ok(counts)
-}
-
-pub(super) fn periods_summary(
-    look: &Transaction<'_>,
-    source: &SourceId,
-) -> Result<Vec<PeriodCount>, Fault> {
-    let Some(source_id) = names::find_source(look, source)? else { return Ok(Vec::new()) };
-    let mut statement = look.prepare_cached(
-        "SELECT period, state, coalesce(cause, ''), count(*) FROM cells WHERE source_id = ?1
-         GROUP BY period, state, cause",
-    )?;
-    let rows = statement.query_and_then([source_id], |row| {
-        let text = |column: usize| -> rusqlite::Result<&str> { Ok(row.get_ref(column)?.as_str()?) };
-        Ok(PeriodCount {
-            period: read_period(row.get(0)?)?,
-            state: text(1)?.to_owned(),
-            cause: read_cause(text(2)?)?,
-            cells: row.get::<_, i64>(3)? as u64,
-        })
-    })?;
-    let mut summary = rows.collect::<Result<Vec<_>, Fault>>()?;
-    summary.sort();
-    Ok(summary)
 }

@@ -14,8 +14,17 @@ use std::{
 
 /// What makes each format from the one before, the first from nothing. A step that was released
 /// is never edited.
-const STEPS: [&str; 3] =
-    [include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
+const STEPS: [&str; 4] = [
+    include_str!("schema.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
+];
+/// The first format with [`counts`](super::counts) of lateness. Who only looks at a file of a former
+/// one sees its cells through this.
+const FORMAT_OF_LATENESS: i64 = 4;
+const WITHOUT_LATENESS: &str = "CREATE TEMP VIEW cells AS
+    SELECT *, NULL AS late_watch_at, NULL AS overdue_at FROM main.cells";
 /// `TWst`, at a fixed place in the file's header.
 const APPLICATION_ID: i64 = 0x5457_7374;
 /// The format that this program writes.
@@ -258,6 +267,8 @@ fn prepared(path: &Path, name: &Path, flags: OpenFlags) -> Result<Connection, Fa
     // Who only looks reads a former format as it stands.
     if writes && found < FORMAT {
         migrate(&mut connection)?;
+    } else if found < FORMAT_OF_LATENESS {
+        connection.execute_batch(WITHOUT_LATENESS)?;
     }
     let projects: i64 =
         connection.query_row("SELECT count(*) FROM project", [], |row| row.get(0))?;

@@ -173,6 +173,7 @@ pub(super) fn import(
         money::charge_periods(transaction, source_id, &[(*period, *spent)].into())?;
     }
     looks::put(transaction, names, &rebuilt.looks)?;
+    looks::put_schedules(transaction, names, &rebuilt.schedules)?;
     transaction.execute(
         "UPDATE project SET next_attempt = ?1, next_batch = ?2, generation = generation + 1",
         (rebuilt.next_attempt.max(1), rebuilt.next_batch.max(1)),

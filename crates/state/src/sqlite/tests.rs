@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    contract::{batch, project, request, row, settle, source},
+    contract::{at, batch, project, request, row, settle, source},
     rows::Batch,
 };
 use model::CellState;
@@ -59,7 +59,7 @@ async fn a_full_disk_is_named_undone_and_survived() {
             paused: true,
             entities_seen: 1,
             version: SourceVersion("v".into()),
-            updated_at: crate::contract::at(0),
+            updated_at: at(0),
         })
         .await
         .unwrap();
@@ -69,7 +69,7 @@ async fn a_full_disk_is_named_undone_and_survived() {
     store.announce(&full_batch(3)).await.unwrap();
     store.settle(3).await.unwrap();
     assert_eq!(store.cells(&source("eod")).await.unwrap().len(), 2_001);
-    let counts = store.counts().await.unwrap();
+    let counts = store.counts(at(0)).await.unwrap();
     assert_eq!(counts.iter().map(|count| count.cells).collect::<Vec<_>>(), [2_001]);
     store.reserve(&request("eod", 20_000)).await.unwrap();
 }
@@ -85,7 +85,7 @@ async fn a_writer_that_waits_too_long_is_told() {
     }
     let error = store.reserve(&request("eod", 1)).await.unwrap_err();
     assert!(matches!(error, StateError::Busy { .. }), "{error:?}");
-    assert_eq!(store.counts().await.unwrap(), [], "readers do not wait");
+    assert_eq!(store.counts(at(0)).await.unwrap(), [], "readers do not wait");
     other.execute_batch("COMMIT").unwrap();
     store.reserve(&request("eod", 1)).await.unwrap();
 }
@@ -111,7 +111,14 @@ async fn counting_reads_no_cells() {
     let (store, folder) = store();
     settle(&store, "eod", vec![row("A", "2026-11-18", CellState::Present)]).await;
     let other = Connection::open(folder.path().join("state.db")).unwrap();
-    other.execute_batch("DROP TABLE cells; DROP TABLE entities").unwrap();
-    assert_eq!(store.counts().await.unwrap()[0].cells, 1);
-    assert!(store.cells(&source("eod")).await.is_err());
+    other.execute_batch("DELETE FROM cells; DROP TABLE entities").unwrap();
+    assert_eq!(store.counts(at(0)).await.unwrap()[0].cells, 1);
+    let plan: Vec<String> = other
+        .prepare(&format!("EXPLAIN QUERY PLAN {}", counts::LATER))
+        .unwrap()
+        .query_map([0], |row| row.get(3))
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    assert!(plan[0].contains("USING COVERING INDEX cells_late"), "{plan:?}");
 }

@@ -15,6 +15,6 @@ fn clones_share_one_memory() {
     let store = MemoryStore::new(project());
     let clone = store.clone();
     runtime.block_on(state::contract::cells::the_last_of_the_same_cell_wins(&store));
-    let seen = runtime.block_on(clone.counts()).unwrap();
+    let seen = runtime.block_on(clone.counts(state::contract::at(0))).unwrap();
     assert_eq!(seen.len(), 2);
 }

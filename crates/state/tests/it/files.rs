@@ -1,10 +1,11 @@
 //! Files that are foreign, damaged, newer, read-only or gone.
 
 use crate::contract::sqlite;
+use model::Cause;
 use rusqlite::Connection;
 use state::{
-    PaceRow, SqliteStore, StateError, StateStore,
-    contract::{at, paces::wish, project, request, row, settle, source},
+    CellFilter, PaceRow, SqliteStore, StateError, StateStore,
+    contract::{at, batch, paces::wish, project, request, row, settle, source},
 };
 use std::{
     error::Error,
@@ -48,7 +49,7 @@ async fn a_store_opens_again_as_it_was() {
     let store = SqliteStore::open(&path, &other).unwrap();
     assert_eq!(store.project().await.unwrap().project_id, project().project_id);
     assert_eq!(store.cells(&source("eod")).await.unwrap().len(), 3_000);
-    assert_eq!(store.counts().await.unwrap()[0].cells, 3_000);
+    assert_eq!(store.counts(at(0)).await.unwrap()[0].cells, 3_000);
     assert_eq!(store.project().await.unwrap().next_batch, 2);
 }
 
@@ -97,11 +98,11 @@ async fn damage_inside_is_an_error_and_never_other_data() {
 #[tokio::test]
 async fn a_file_of_a_newer_version_is_refused_untouched() {
     let (path, _alive) = filled().await;
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 4).unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 5).unwrap();
     let before = fs::read(&path).unwrap();
     for error in [open(&path).unwrap_err(), SqliteStore::open_read_only(&path).unwrap_err()] {
         assert!(
-            matches!(error, StateError::NewerVersion { found: 4, supported: 3, .. }),
+            matches!(error, StateError::NewerVersion { found: 5, supported: 4, .. }),
             "{error:?}"
         );
     }
@@ -141,7 +142,7 @@ async fn a_file_of_the_first_format_is_brought_to_ours() {
     let format = |connection: &Connection| {
         connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0)).unwrap()
     };
-    assert_eq!(format(&Connection::open(&path).unwrap()), 3);
+    assert_eq!(format(&Connection::open(&path).unwrap()), 4);
     drop(store);
     let again = open(&path).unwrap();
     assert_eq!(again.paces().await.unwrap(), [pace()], "nothing is migrated twice");
@@ -159,6 +160,79 @@ async fn a_file_of_the_first_format_can_be_looked_at_as_it_is() {
     // A writer comes: the reader sees what it makes.
     open(&path).unwrap().put_paces(&[pace()]).await.unwrap();
     assert_eq!(looked.paces().await.unwrap(), [pace()]);
+}
+
+/// A state file as the program of the third format left it: cells in three states, and a batch that
+/// is announced.
+fn of_the_third_format() -> (PathBuf, tempfile::TempDir) {
+    let (path, folder) = of_the_first_format();
+    let connection = Connection::open(&path).unwrap();
+    for step in [
+        include_str!("../../src/sqlite/schema_2.sql"),
+        include_str!("../../src/sqlite/schema_3.sql"),
+    ] {
+        connection.execute_batch(step).unwrap();
+    }
+    let rows = "INSERT INTO entities VALUES (1, 1, 'A'), (2, 1, 'B'), (3, 1, 'C');
+        INSERT INTO cells (source_id, period, entity_id, state, outcome, looks, failures,
+            complete_since_due, records, quarantined, next_look_at, last_attempt, updated_at)
+        VALUES (1, 3988995, 1, 'waiting', 'empty_proven', 1, 0, 1, 0, 0, 9, 1, 5),
+               (1, 3988995, 2, 'waiting', 'rate_limited', 1, 1, 0, 0, 0, 9, 2, 5),
+               (1, 3988995, 3, 'held', 'invalid', 1, 0, 0, 0, 1, NULL, 3, 5);
+        INSERT INTO counts VALUES (1, 'waiting', '', 2), (1, 'held', '', 1);";
+    connection.execute_batch(rows).unwrap();
+    // What a batch has behind its rows came with the fourth format: here, nothing.
+    let mut payload = state::contract::announcement(&batch(5, "eod", vec![waiting("A")]));
+    assert_eq!(payload.pop(), Some(0), "an empty list");
+    let announced = "INSERT INTO batches VALUES (5, ?1)";
+    connection.execute(announced, [&payload]).unwrap();
+    connection.execute("UPDATE project SET next_batch = 6", []).unwrap();
+    connection.pragma_update(None, "user_version", 3).unwrap();
+    (path, folder)
+}
+
+fn waiting(name: &str) -> state::CellRow {
+    let state = model::CellState::Waiting {
+        next_look_at: at(9),
+        last_outcome: model::Outcome::EmptyProven,
+    };
+    row(name, "2026-11-19", state)
+}
+
+/// What waits, by cause.
+async fn waiting_causes(store: &SqliteStore) -> Vec<(Option<Cause>, u64)> {
+    let counts = store.counts(at(0)).await.unwrap();
+    let waiting = counts.into_iter().filter(|count| count.state == "waiting");
+    waiting.map(|count| (count.cause, count.cells)).collect()
+}
+
+#[tokio::test]
+async fn a_file_of_the_third_format_learns_why_its_cells_wait() {
+    let (path, _alive) = of_the_third_format();
+    let before = fs::read(&path).unwrap();
+    let looked = SqliteStore::open_read_only(&path).unwrap();
+    let rows = looked.cells(&source("eod")).await.unwrap();
+    assert_eq!(rows.len(), 3);
+    assert!(rows.iter().all(|row| row.late_from.is_none()));
+    assert_eq!(waiting_causes(&looked).await, [(None, 2)], "it did not count them apart");
+    let throttled = CellFilter { cause: Some((Cause::Throttled, at(0))), ..CellFilter::default() };
+    assert_eq!(looked.find_cells(&throttled, 9).await.unwrap().len(), 1);
+    assert_eq!(fs::read(&path).unwrap(), before);
+
+    let store = open(&path).unwrap();
+    let expected = [(Some(Cause::LateUsual), 1), (Some(Cause::Throttled), 1)];
+    assert_eq!(waiting_causes(&store).await, expected);
+    assert_eq!(waiting_causes(&looked).await, expected, "the reader sees what the writer made");
+    assert_eq!(store.announced().await.unwrap(), [batch(5, "eod", vec![waiting("A")])]);
+    store.settle(5).await.unwrap();
+    let late = model::LateFrom { watch: at(-20), overdue: at(-10) };
+    let rows = vec![state::CellRow { late_from: Some(late), looks: 2, ..waiting("A") }];
+    settle(&store, "eod", rows).await;
+    let expected = [(Some(Cause::Overdue), 1), (Some(Cause::Throttled), 1)];
+    assert_eq!(waiting_causes(&store).await, expected);
+    assert_eq!(waiting_causes(&looked).await, expected);
+    let found = looked.cells(&source("eod")).await.unwrap();
+    assert_eq!(found.iter().filter_map(|row| row.late_from).collect::<Vec<_>>(), [late]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::contract::sqlite;
 use jiff::{SignedDuration, Timestamp};
-use model::{AttemptId, Budget, Cause, CellKey, CellState, Money, Outcome};
+use model::{AttemptId, Budget, Cause, CellKey, CellState, LateFrom, Money, Outcome};
 use proptest::prelude::*;
 use state::{
     Batch, CellFilter, CellRow, HoldShares, MemoryStore, PaceRow, Rebuilt, Reserve, SourceRow,
@@ -83,6 +83,10 @@ fn any_row() -> impl Strategy<Value = CellRow> {
             next_look_at: flag.then(|| at(i64::from(looks))),
             evidence: flag.then(evidence),
             records_hash: flag.then_some([looks as u8; 16]),
+            late_from: (looks % 3 > 0).then(|| LateFrom {
+                watch: at(i64::from(looks % 7)),
+                overdue: at(i64::from(looks % 7 + looks % 5)),
+            }),
             ..row(name, text, state)
         })
 }
@@ -240,6 +244,9 @@ async fn perform(store: &dyn StateStore, operation: &Operation) -> String {
     }
 }
 
+/// Before, while and after cells become late.
+const TIMES: [i64; 3] = [-1, 4, 20];
+
 /// All that a store shows.
 async fn everything(store: &dyn StateStore) -> String {
     let mut shown = String::new();
@@ -247,7 +254,13 @@ async fn everything(store: &dyn StateStore) -> String {
     show(&store.project().await.unwrap());
     show(&store.generation().await.unwrap());
     show(&store.sources().await.unwrap());
-    show(&store.counts().await.unwrap());
+    for now in TIMES {
+        show(&store.counts(at(now)).await.unwrap());
+        for cause in [Cause::Overdue, Cause::LateWatch, Cause::LateUsual, Cause::Quarantined] {
+            let filter = CellFilter { cause: Some((cause, at(now))), ..CellFilter::default() };
+            show(&store.find_cells(&filter, 5).await.unwrap());
+        }
+    }
     show(&store.open_attempts().await.unwrap());
     show(&store.spend(None).await.unwrap());
     show(&store.announced().await.unwrap());
@@ -255,7 +268,7 @@ async fn everything(store: &dyn StateStore) -> String {
     show(&store.paces().await.unwrap());
     for name in SOURCES {
         show(&store.cells(&source(name)).await.unwrap());
-        show(&store.periods_summary(&source(name)).await.unwrap());
+        show(&store.periods_summary(&source(name), at(TIMES[1])).await.unwrap());
     }
     let filter = CellFilter {
         state: Some("absent".to_owned()),
@@ -270,19 +283,23 @@ async fn everything(store: &dyn StateStore) -> String {
 
 /// What the counts say is what counting the rows says.
 async fn counted_right(store: &dyn StateStore) -> bool {
-    let mut rows = BTreeMap::<_, u64>::new();
-    for (source, row) in store.find_cells(&CellFilter::default(), u32::MAX).await.unwrap() {
-        let cause = match row.state {
-            CellState::Absent { cause } | CellState::GivenUp { cause } => Some(cause),
-            _ => None,
-        };
-        *rows.entry((source, row.state.as_str().to_owned(), cause)).or_default() += 1;
+    let rows = store.find_cells(&CellFilter::default(), u32::MAX).await.unwrap();
+    for now in TIMES.map(at) {
+        let mut sums = BTreeMap::<_, u64>::new();
+        for (source, row) in &rows {
+            let stands = (source.clone(), row.state.as_str().to_owned(), row.cause(now));
+            *sums.entry(stands).or_default() += 1;
+        }
+        let counts = store.counts(now).await.unwrap();
+        let right = counts.len() == sums.len()
+            && counts.into_iter().all(|count| {
+                sums.get(&(count.source, count.state, count.cause)) == Some(&count.cells)
+            });
+        if !right {
+            return false;
+        }
     }
-    let counts = store.counts().await.unwrap();
-    counts.len() == rows.len()
-        && counts
-            .into_iter()
-            .all(|count| rows.get(&(count.source, count.state, count.cause)) == Some(&count.cells))
+    true
 }
 
 proptest! {

@@ -11,7 +11,7 @@ use onnx::OnnxModel;
 use plan::arrival::{
     Ingredients,
     external::External,
-    replay::{self, Case, Costs, Policy, Score},
+    replay::{self, Budgets, Case, Costs, Policy, Score},
 };
 use serde::Serialize;
 use std::sync::Arc;
@@ -24,6 +24,10 @@ struct Report {
     look_cost: f64,
     delay_cost_per_minute: f64,
     head_cost: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budget_per_day: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budget_per_month: Option<f64>,
     policies: Vec<Row>,
 }
 
@@ -44,7 +48,7 @@ struct Row {
 
 pub(crate) async fn run(arguments: &Arguments, evaluate: &Evaluate) -> Result<u8, Failure> {
     let costs = costs(evaluate)?;
-    let chosen = chosen(&evaluate.policy)?;
+    let chosen = chosen(&evaluate.policy, &costs)?;
     let model = evaluate
         .model
         .as_ref()
@@ -70,12 +74,20 @@ pub(crate) async fn run(arguments: &Arguments, evaluate: &Evaluate) -> Result<u8
         look_cost: costs.look,
         delay_cost_per_minute: costs.delay_per_minute,
         head_cost: costs.cheap_look,
+        budget_per_day: costs.budget.per_day,
+        budget_per_month: costs.budget.per_month,
         policies: Vec::new(),
     };
     if !cases.iter().any(|case| case.is_second) {
         return Err(Failure::usage(anyhow!(
             "no pair is left for the second half: give a smaller --train-fraction"
         )));
+    }
+    let is_planner = |policy: &Policy| matches!(policy, Policy::Tidewatch(_));
+    if !costs.budget.is_none() && chosen.iter().any(|(_, policy)| !is_planner(policy)) {
+        tell(
+            "note: only tidewatch's own policies keep to a budget; the others spend what they like",
+        );
     }
     let own = chosen.into_iter().map(|(name, policy)| (name, policy, None));
     let external = model.map(|model| {
@@ -128,13 +140,32 @@ fn costs(evaluate: &Evaluate) -> Result<Costs, Failure> {
             evaluate.train_fraction
         )));
     }
-    Ok(Costs { look, delay_per_minute, cheap_look })
+    let budget = |name: &str, most: Option<f64>| {
+        let most = most.map(|most| price(name, most)).transpose()?;
+        match most.filter(|most| *most < look + cheap_look.unwrap_or(0.0)) {
+            Some(most) => Err(Failure::usage(anyhow!(
+                "--{name}: {most} is less than one look costs: nothing would ever be looked at"
+            ))),
+            None => Ok(most),
+        }
+    };
+    let budget = Budgets {
+        per_day: budget("budget-per-day", evaluate.budget_per_day)?,
+        per_month: budget("budget-per-month", evaluate.budget_per_month)?,
+    };
+    Ok(Costs { look, delay_per_minute, cheap_look, budget })
 }
 
-fn chosen(names: &[String]) -> Result<Vec<(&'static str, Policy)>, Failure> {
+/// The policies that are named; without a name all that keep to the budgets.
+fn chosen(names: &[String], costs: &Costs) -> Result<Vec<(&'static str, Policy)>, Failure> {
     let all = replay::policies();
     if names.is_empty() {
-        return Ok(all);
+        let has_budget = !costs.budget.is_none();
+        let keeps = |policy: &Policy| match policy {
+            Policy::Tidewatch(uses) => has_budget || uses.scarcity,
+            _ => !has_budget,
+        };
+        return Ok(all.into_iter().filter(|(_, policy)| keeps(policy)).collect());
     }
     names
         .iter()

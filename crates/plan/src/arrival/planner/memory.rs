@@ -124,13 +124,18 @@ impl Planner {
             latest_period: self.latest_period,
             trained: self.trained.clone(),
         };
-        postcard::to_stdvec(&saved).unwrap_or_default()
+        // What former programs did not keep stands behind what they did.
+        let saved = postcard::to_stdvec(&saved).unwrap_or_default();
+        postcard::to_extend(&self.scarcity.made_and_foretold(), saved).unwrap_or_default()
     }
 
     /// Takes up what was saved; entities that `names` no longer has are forgotten. `false`: it was
     /// not readable, and nothing was taken up.
     pub fn restore(&mut self, saved: &[u8], names: &[String]) -> bool {
-        let Ok(saved) = postcard::from_bytes::<Saved>(saved) else { return false };
+        let Ok((saved, later)) = postcard::take_from_bytes::<Saved>(saved) else { return false };
+        if let Ok(kept) = postcard::from_bytes(later) {
+            self.scarcity.restore(kept);
+        }
         let known: BTreeMap<String, Entity> = saved.entities.into_iter().collect();
         self.entities =
             names.iter().map(|name| known.get(name).cloned().unwrap_or_default()).collect();
