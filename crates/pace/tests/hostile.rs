@@ -84,7 +84,7 @@ proptest! {
                 let latency = Some(Duration::from_secs_f64(step.latency));
                 pace.observe(&Observation { ticket, answer, latency, advice }, at(now));
             }
-            prop_assert!(pace.rate().is_finite() && pace.rate() >= 0.0);
+            prop_assert!(pace.rate().is_finite() && pace.rate() >= 0.0, "{pace:?}");
             prop_assert!(pace.limit().is_none_or(|limit| limit.is_finite() && limit > 0.0));
             prop_assert!(pace.concurrency() >= 1);
         }

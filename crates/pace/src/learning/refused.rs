@@ -1,10 +1,19 @@
 //! What a refusal says: of the rate, of the requests under way, of a quota.
 
-use super::{LearningPace, Mode, RATE_MIN, USE_WIDTHS, Window, blocked::RARE};
+use super::{Concurrency, LearningPace, Mode, RATE_MIN, USE_WIDTHS, Window, reopened::RARE};
 use crate::{
     Observation,
     trace::{Kind, Why},
 };
+
+/// A wait that the server asks for, up to this, is just one of a bucket that knows its rate.
+pub(super) const SHORT: f64 = 0.15;
+
+/// With answers that take so long, two under way are not two that happened to leave together.
+pub(super) const SLOW: f64 = 0.01;
+
+/// So many between two refusals are no guess.
+const SURE: u64 = 25;
 
 impl LearningPace {
     pub(super) fn refused(&mut self, observation: &Observation, now: f64) {
@@ -24,8 +33,13 @@ impl LearningPace {
             }
         }
         if ticket.epoch != self.epoch {
-            if let (Mode::Blocked(blocked), Some(told)) = (&mut self.mode, told) {
-                blocked.wait_until(now + told);
+            if let Mode::Blocked(blocked) = &mut self.mode {
+                blocked.was_refused_too(sent_at);
+            }
+            if let (Mode::Blocked(blocked), Some(told)) = (&mut self.mode, told)
+                && now + told > blocked.next_at
+            {
+                blocked.wait_until(now, told);
             }
             return;
         }
@@ -35,14 +49,16 @@ impl LearningPace {
         }
         self.refused_in_row += 1;
         if let Mode::Blocked(blocked) = &mut self.mode {
-            let wait = blocked.refused(sent_at, now, told);
+            let wait = blocked.refused(&self.history, sent_at, now, told);
             self.tell(Why::AllRefused(wait));
             return;
         }
         if told.is_none() && self.blame_concurrency(ticket.in_flight) {
             return;
         }
-        if told.is_some_and(|told| told > 0.0) || self.refused_in_row >= 2 {
+        if told.is_some_and(|told| told > SHORT || self.ends_a_window(sent_at, now + told))
+            || self.refused_in_row >= 2
+        {
             self.block(sent_at, now, told);
         } else {
             self.cut(sent_at, now);
@@ -51,11 +67,21 @@ impl LearningPace {
 
     /// Whether a refusal is put down to the number of requests under way.
     pub(super) fn blame_concurrency(&mut self, in_flight: u32) -> bool {
+        let round_trip = self.round_trip();
         let concurrency = &mut self.concurrency;
         match (concurrency.confirmed, concurrency.trial) {
             (true, _) => {
                 let Some(cap) = concurrency.cap else { return false };
                 if in_flight < cap {
+                    return false;
+                }
+                let is_again = self.history.accepted - concurrency.moved_at < 50;
+                concurrency.misses = if is_again { concurrency.misses + 1 } else { 0 };
+                concurrency.moved_at = self.history.accepted;
+                if concurrency.misses >= 3 {
+                    // Lower and lower, and refused all the same: it is the rate.
+                    *concurrency = Concurrency::default();
+                    self.kind = Kind::Bucket;
                     return false;
                 }
                 concurrency.cap = Some((cap - 1).max(1));
@@ -72,7 +98,7 @@ impl LearningPace {
                 false
             }
             (false, None)
-                if in_flight >= 4
+                if (in_flight >= 4 || (in_flight >= 2 && round_trip > SLOW))
                     && matches!(self.kind, Kind::Unknown | Kind::Concurrency)
                     && matches!(self.mode, Mode::Seek | Mode::Settle) =>
             {
@@ -91,17 +117,17 @@ impl LearningPace {
     pub(super) fn usual_use(&mut self, sent_at: f64) -> Option<Window> {
         let mut found = None;
         for (width, seconds) in USE_WIDTHS.into_iter().enumerate() {
-            let used = f64::from(
-                self.history.sent_within(sent_at, seconds).saturating_sub(self.refused_in_row),
-            );
-            let (at, before) = self.uses[width];
+            let used = self.used(sent_at, seconds).round();
+            let (at, before, rate) = self.uses[width];
             // Long enough after the last that most of it is other requests.
             if sent_at - at < 0.6 * seconds {
                 continue;
             }
-            self.uses[width] = (sent_at, used);
-            let near = (used - before).abs() <= (0.025 * used).max(1.0);
-            if found.is_none() && near && sent_at - at < 20.0 * seconds {
+            self.uses[width] = (sent_at, used, self.rate);
+            // At the same rate it is the same number in any case.
+            let near = (used - before).abs() <= (0.025 * used).max(1.0)
+                && (self.rate - rate).abs() > 0.05 * rate;
+            if found.is_none() && near && used >= 2.0 && sent_at - at < 20.0 * seconds {
                 found = Some(Window { width: seconds, quota: used.min(before) });
             }
         }
@@ -157,6 +183,8 @@ impl LearningPace {
             self.kind = Kind::Bucket;
             self.penalty = None;
         }
+        let known = self.limit.filter(|_| self.sure);
+        self.refusal_cost = (self.told_until - now).clamp(0.0, SHORT);
         let why = match between {
             Some((taken, seconds)) => Why::TakenBetweenRefusals(taken, seconds),
             None => Why::RefusedAt(self.rate),
@@ -246,6 +274,14 @@ impl LearningPace {
                 self.mode = Mode::Settle;
             }
             (Mode::Blocked(_), _) => {}
+        }
+        let least = self.limit_least(now);
+        self.limit = self.limit.map(|limit| limit.max(least));
+        let is_as_known = |limit: f64| known.is_some_and(|it| (it - limit).abs() < 0.1 * it);
+        self.sure =
+            between.is_some_and(|(taken, _)| taken >= SURE) || self.limit.is_some_and(is_as_known);
+        if self.mode == Mode::Hold {
+            self.resume_hold();
         }
         self.credit = 0.0;
         self.next_at = now + 1.0 / self.rate;

@@ -1,7 +1,7 @@
 //! The learning controller on simulated servers, one scenario file each.
 //!
 //! `cargo test -p pace --test worlds -- --nocapture table` prints how it does on all of them;
-//! `TIDEWATCH_SEEDS`, `TIDEWATCH_SCENARIO` (words, between commas) and `TIDEWATCH_RATES` say on
+//! `TIDEWATCH_SEEDS`, `TIDEWATCH_SCENARIO` (parts of names, between semicolons) and `TIDEWATCH_RATES` say on
 //! which, and how often.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
@@ -32,8 +32,15 @@ fn seeds(few: u64) -> u64 {
     asked("SEEDS").map_or(few, |seeds| seeds.parse().unwrap())
 }
 
+/// The first of them: `TIDEWATCH_SEED`.
+fn first_seed() -> u64 {
+    asked("SEED").map_or(1, |seed| seed.parse().unwrap())
+}
+
 fn figures(scenario: &Scenario, rate: f64, seeds: u64) -> Vec<Figures> {
-    (1..=seeds).map(|seed| scenario.figures(rate, &scenario.run(rate, seed))).collect()
+    (first_seed()..first_seed() + seeds)
+        .map(|seed| scenario.figures(rate, &scenario.run(rate, seed)))
+        .collect()
 }
 
 /// `TIDEWATCH_SCENARIO=moving TIDEWATCH_RATES=50 cargo test -p pace --test worlds -- --nocapture
@@ -44,12 +51,12 @@ fn story() {
     for scenario in scenarios().into_iter().filter(|_| asked("SCENARIO").is_some()) {
         let rate = if asked("RATES").is_some() { scenario.rates[0] } else { 50.0 };
         println!("{} at {rate}/s", scenario.name);
-        let seed = asked("SEED").map_or(1, |seed| seed.parse().unwrap());
-        let result = scenario.run(rate, seed);
+        let result = scenario.run(rate, first_seed());
         let told = if asked("WARM").is_some() { &result.warm } else { &result.cold };
         for (at, kind, rate, concurrency, why) in &told.decisions {
             println!("{at:7.3} s  {kind:?}, {rate:.1}/s, {concurrency} under way: {why}");
         }
+        println!("{}", Spread(&[scenario.figures(rate, &result)]));
     }
 }
 

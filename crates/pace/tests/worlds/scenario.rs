@@ -44,7 +44,7 @@ pub(crate) fn asked(variable: &str) -> Option<String> {
     std::env::var(format!("TIDEWATCH_{variable}")).ok().filter(|text| !text.is_empty())
 }
 
-/// All scenarios, or those whose name contains one of the words of `TIDEWATCH_SCENARIO`, at the
+/// All scenarios, or those whose name contains one of the texts of `TIDEWATCH_SCENARIO` (between semicolons), at the
 /// rates of `TIDEWATCH_RATES`.
 pub(crate) fn scenarios() -> Vec<Scenario> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/worlds/scenarios");
@@ -55,7 +55,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
     let rates: Option<Vec<f64>> = asked("RATES")
         .map(|text| text.split(',').map(|rate| rate.trim().parse().unwrap()).collect());
     let mut scenarios: Vec<_> = files.iter().flat_map(|path| read(path)).collect();
-    scenarios.retain(|it| only.is_empty() || only.split(',').any(|word| it.name.contains(word)));
+    scenarios.retain(|it| only.is_empty() || only.split(';').any(|word| it.name.contains(word)));
     for scenario in &mut scenarios {
         scenario.rates = rates.clone().unwrap_or(scenario.rates.clone());
     }
