@@ -51,6 +51,8 @@ const DOUBLING_SETTLE: f64 = 0.4;
 const SHARE: f64 = 0.985;
 /// The same, at most, for a quota that is known.
 const SHARE_WINDOW: f64 = 0.998;
+/// The share of it that is used after a fall.
+const SHARE_CAREFUL: f64 = 0.92;
 /// With room in a window that is known, this much faster.
 const CATCH_UP: f64 = 1.5;
 /// The same for a limiter that closes for long after one excess.
@@ -137,6 +139,8 @@ pub struct LearningPace {
     used_before: [f32; USUAL],
     /// The limit before it became much lower; 0 if it did not.
     fell_from: f64,
+    /// Until then we stay further below what is left.
+    careful_until: f64,
     /// The last limit that held for a while.
     settled: Option<f64>,
     /// What it took before the first refusal, in how many seconds.
@@ -154,7 +158,9 @@ pub struct LearningPace {
     window_before: Option<Window>,
     /// By width: when something was last refused, how much had been sent within the width, and at
     /// which rate.
-    uses: [(f64, f64, f64); USE_WIDTHS.len()],
+    uses: [(f64, f32, f32); USE_WIDTHS.len()],
+    /// Taken and fallen out of the believed window between refusals that came soon after each other.
+    turnover: (f32, f32),
     /// Refusals in a row at what a window was believed to allow.
     misses: u8,
     penalty: Option<f64>,
@@ -237,6 +243,7 @@ impl LearningPace {
             closed_before: None,
             used_before: [0.0; USUAL],
             fell_from: 0.0,
+            careful_until: f64::NEG_INFINITY,
             settled: None,
             first_run: None,
             burst: 0.0,
@@ -247,6 +254,7 @@ impl LearningPace {
             window: None,
             window_before: None,
             uses: [(f64::NEG_INFINITY, 0.0, 0.0); USE_WIDTHS.len()],
+            turnover: (0.0, 0.0),
             misses: 0,
             penalty: None,
             probe_excess: None,

@@ -3,7 +3,7 @@
 use super::{
     CATCH_UP, DOUBLING, DOUBLING_SETTLE, HOLD_REQUESTS, HOLD_SECONDS, HOLD_SECONDS_MAX,
     LearningPace, Mode, PROBE_DOUBLING, PROBE_EXCESS, RATE_FIRST, RATE_MAX, RATE_MIN,
-    refused::SLOW,
+    SHARE_CAREFUL, refused::SLOW,
 };
 use crate::trace::{Kind, Why};
 
@@ -84,7 +84,15 @@ impl LearningPace {
                     self.hold(now);
                 }
             }
+            Mode::Hold if self.careful_until > now => {
+                let limit = self.limit.unwrap_or(self.rate);
+                self.rate = (limit * SHARE_CAREFUL).clamp(RATE_MIN, RATE_MAX);
+            }
             Mode::Hold => {
+                if self.careful_until > f64::NEG_INFINITY {
+                    self.careful_until = f64::NEG_INFINITY;
+                    self.resume_hold();
+                }
                 self.held_sent = self.held_sent.saturating_add(1);
                 let (since, sent) = (self.held_since, self.held_sent);
                 // A probe costs a refusal, and what that costs is known.

@@ -9,6 +9,14 @@ use crate::{
 /// A wait that the server asks for, up to this, is just one of a bucket that knows its rate.
 pub(super) const SHORT: f64 = 0.15;
 
+/// The near past by which a limit is measured from below, seconds, and what a bucket takes beyond
+/// its rate if nothing is known of it.
+const LATELY: [f64; 2] = [0.2, 0.4];
+const BUCKETFUL: f64 = 6.0;
+
+/// After a fall of the limit we stay well below what is left for so long: few requests have measured it.
+const CAREFUL: f64 = 2.2;
+
 /// With answers that take so long, two under way are not two that happened to leave together.
 pub(super) const SLOW: f64 = 0.01;
 
@@ -119,11 +127,12 @@ impl LearningPace {
         for (width, seconds) in USE_WIDTHS.into_iter().enumerate() {
             let used = self.used(sent_at, seconds).round();
             let (at, before, rate) = self.uses[width];
+            let (before, rate) = (f64::from(before), f64::from(rate));
             // Long enough after the last that most of it is other requests.
             if sent_at - at < 0.6 * seconds {
                 continue;
             }
-            self.uses[width] = (sent_at, used, self.rate);
+            self.uses[width] = (sent_at, used as f32, self.rate as f32);
             // At the same rate it is the same number in any case.
             let near = (used - before).abs() <= (0.025 * used).max(1.0)
                 && (self.rate - rate).abs() > 0.05 * rate;
@@ -138,6 +147,17 @@ impl LearningPace {
     pub(super) fn since_refusal(&self, busy: f64) -> Option<(u64, f64)> {
         let (at, accepted) = self.last_refusal?;
         (busy > at).then(|| (self.history.accepted - accepted, busy - at))
+    }
+
+    /// What a bucket took in the near past, less a bucketful: the limit is above.
+    fn taken_lately(&self, now: f64) -> f64 {
+        let burst = self.burst().max(BUCKETFUL);
+        let taken = |seconds: f64| self.history.rate(now, seconds) - burst / seconds;
+        if self.kind == Kind::Bucket {
+            LATELY.map(taken).into_iter().fold(0.0, f64::max)
+        } else {
+            0.0
+        }
     }
 
     /// One refusal while others are taken.
@@ -156,7 +176,25 @@ impl LearningPace {
             let estimate = between
                 .filter(|it| it.0 >= 8 && it.1 >= window.width)
                 .map(|(taken, seconds)| taken as f64 / seconds);
-            if estimate.is_some_and(|estimate| estimate < 0.8 * window.quota / window.width) {
+            // One that is full takes as many as leave it.
+            let (taken, left) = match between {
+                Some((taken, seconds)) if seconds < 0.7 * window.width => {
+                    let older = self.history.sent_about(sent_at, window.width + seconds);
+                    let left = older - self.history.sent_about(sent_at, window.width);
+                    (self.turnover.0 + taken as f32, self.turnover.1 + left as f32)
+                }
+                _ => (0.0, 0.0),
+            };
+            self.turnover = (taken, left);
+            if left >= 8.0 && taken < 0.6 * left {
+                self.turnover = (0.0, 0.0);
+                self.limit = Some(window.quota / window.width * f64::from(taken / left).max(0.4));
+                self.fell_from = self.fell_from.max(window.quota / window.width);
+                self.window = None;
+                self.kind = Kind::Bucket;
+                self.sure = false;
+                self.careful_until = now + CAREFUL;
+            } else if estimate.is_some_and(|it| it < 0.8 * window.quota / window.width) {
                 // Refused with room left: it is no window, or it has shrunk.
                 self.window = None;
                 self.kind = Kind::Bucket;
@@ -204,6 +242,10 @@ impl LearningPace {
             }
             (Mode::Settle, Some(estimate)) => {
                 // The first bucketful may have been cut short: the truth is between the two.
+                let estimate = match self.settled {
+                    Some(_) => estimate.max(self.taken_lately(now).min(self.rate)),
+                    None => estimate,
+                };
                 let near = self.rate < 1.5 * estimate;
                 let estimate = if near { f64::midpoint(estimate, self.rate) } else { estimate };
                 self.limit = Some(estimate.min(self.rate));
@@ -220,10 +262,11 @@ impl LearningPace {
                     // and the rate at the refusal is nearer. Too high shows soon, too low does not.
                     let is_near = self.rate < 1.3 * estimate && !self.measured;
                     let hopeful = if is_near { 0.97 * self.rate } else { estimate };
+                    let hopeful = hopeful.max(self.taken_lately(now).min(0.97 * self.rate));
                     self.limit = Some(estimate.max(hopeful).min(self.rate).max(limit * 0.5));
                 } else {
                     // What fell may stay there: fewer and fewer attempts.
-                    self.fell_from *= 0.8;
+                    self.fell_from *= 0.92;
                     let excess = probed - limit * busy;
                     let usual = self.probe_excess.unwrap_or(excess);
                     if excess > 1.3 * usual + 2.0 && busy > 0.0 {
@@ -252,6 +295,7 @@ impl LearningPace {
                 let before = self.limit.unwrap_or(most);
                 if let Some(limit) = self.limit.filter(|limit| most < 0.75 * limit) {
                     self.fell_from = self.fell_from.max(limit);
+                    self.careful_until = now + CAREFUL;
                 }
                 // A rare one takes little away, and what is rare without a limit must not bring us
                 // down step by step.
@@ -269,6 +313,7 @@ impl LearningPace {
             }
             (Mode::Hold | Mode::Drain { .. }, None) => {
                 self.fell_from = self.fell_from.max(self.limit.unwrap_or(0.0));
+                self.careful_until = now + CAREFUL;
                 self.rate = (self.rate * 0.5).max(RATE_MIN);
                 self.limit = None;
                 self.mode = Mode::Settle;
