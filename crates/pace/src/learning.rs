@@ -139,6 +139,8 @@ pub struct LearningPace {
     used_before: [f32; USUAL],
     /// The limit before it became much lower; 0 if it did not.
     fell_from: f64,
+    /// One was refused by chance since the last that counted.
+    lone_since_cut: bool,
     /// Until then we stay further below what is left.
     careful_until: f64,
     /// The last limit that held for a while.
@@ -243,6 +245,7 @@ impl LearningPace {
             closed_before: None,
             used_before: [0.0; USUAL],
             fell_from: 0.0,
+            lone_since_cut: false,
             careful_until: f64::NEG_INFINITY,
             settled: None,
             first_run: None,

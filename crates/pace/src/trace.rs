@@ -53,6 +53,8 @@ pub enum Why {
     Remembered,
     /// Requests were refused at this rate.
     RefusedAt(f64),
+    /// A single one was refused at this rate, which was taken before: taken for chance.
+    LoneRefusal(f64),
     /// Refused again: between two refusals the server took this many in so many seconds.
     TakenBetweenRefusals(u64, f64),
     /// Everything is refused; the next single request leaves after so many seconds.
@@ -82,6 +84,9 @@ impl fmt::Display for Why {
         match self {
             Self::Remembered => write!(f, "remembered from earlier runs"),
             Self::RefusedAt(rate) => write!(f, "refused at {}/s", short(*rate)),
+            Self::LoneRefusal(rate) => {
+                write!(f, "a single one refused at {}/s, which is taken: by chance", short(*rate))
+            }
             Self::TakenBetweenRefusals(taken, seconds) => {
                 write!(f, "refused again: {taken} were taken in the {} s between", short(*seconds))
             }

@@ -17,6 +17,9 @@ const BUCKETFUL: f64 = 6.0;
 /// After a fall of the limit we stay well below what is left for so long: few requests have measured it.
 const CAREFUL: f64 = 2.2;
 
+/// A refusal that may be one by chance comes after so many that were taken.
+const LONE_AFTER: u64 = 100;
+
 /// With answers that take so long, two under way are not two that happened to leave together.
 pub(super) const SLOW: f64 = 0.01;
 
@@ -51,6 +54,15 @@ impl LearningPace {
             }
             return;
         }
+        if told.is_none_or(|told| told <= 0.0)
+            && self.may_be_lone(now)
+            && self.signal.is_lone(self.history.accepted)
+        {
+            self.lone_since_cut = true;
+            self.next_at = self.next_at.max(now + 1.0 / self.rate);
+            self.tell(Why::LoneRefusal(self.rate));
+            return;
+        }
         self.epoch = self.epoch.wrapping_add(1);
         if self.refused_in_row == 0 {
             self.row_since = sent_at;
@@ -71,6 +83,17 @@ impl LearningPace {
         } else {
             self.cut(sent_at, now);
         }
+    }
+
+    /// Whether a refusal comes at a time at which none is expected.
+    fn may_be_lone(&self, now: f64) -> bool {
+        let is_counted = self.concurrency.confirmed || self.concurrency.trial.is_some();
+        let is_first = self.refused_in_row == 0 && !is_counted;
+        let taken = self.last_refusal.map_or(0, |(_, accepted)| self.history.accepted - accepted);
+        let is_known = self.mode == Mode::Hold && self.sure && now >= self.careful_until;
+        let is_known = is_known && (taken >= LONE_AFTER || self.lone_since_cut);
+        let has_begun = self.history.accepted >= 20 && !matches!(self.mode, Mode::Blocked(_));
+        is_first && (is_known || (has_begun && self.signal.is_noisy()))
     }
 
     /// Whether a refusal is put down to the number of requests under way.
@@ -162,6 +185,7 @@ impl LearningPace {
 
     /// One refusal while others are taken.
     pub(super) fn cut(&mut self, sent_at: f64, now: f64) {
+        self.lone_since_cut = false;
         let busy = self.busy_at(now);
         let between = self.since_refusal(busy);
         if self.last_refusal.is_none() && self.mode == Mode::Seek {

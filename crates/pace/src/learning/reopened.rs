@@ -109,6 +109,8 @@ impl LearningPace {
     ) {
         let is_probed = blocked.is_probed;
         let lowered = if self.kind == Kind::Penalty { 0.93 } else { 0.97 };
+        let is_lone = self.misses == 1 && self.signal.is_noisy();
+        let lowered = if is_lone { 1.0 } else { lowered };
         let least = limit * f64::powi(lowered, i32::from(self.misses.clamp(1, 4)));
         self.window = blocked.recognised;
         let found = match blocked.recognised {

@@ -39,6 +39,11 @@ pub(crate) struct ServerFile {
     pub(crate) service: f64,
     #[serde(default)]
     pub(crate) aligned: bool,
+    /// Refuses this share of all requests, whatever their rate, and fails at another.
+    #[serde(default)]
+    pub(crate) refuses: f64,
+    #[serde(default)]
+    pub(crate) fails: f64,
     /// From these shares of the job on, the limit is this share of itself.
     #[serde(default)]
     pub(crate) shifts: Vec<[f64; 2]>,
@@ -169,6 +174,16 @@ impl Server {
     }
 
     pub(crate) fn arrive(&mut self, now: f64, rng: &mut Entropy) -> Reply {
+        let is_faulty = self.file.refuses + self.file.fails > 0.0;
+        let draw = if is_faulty { between(rng, 0.0, 1.0) } else { 1.0 };
+        if draw < self.file.refuses {
+            return self.refusal(now, 1.0);
+        }
+        if draw < self.file.refuses + self.file.fails {
+            let is_unavailable = between(rng, 0.0, 3.0) < 1.0;
+            let answer = if is_unavailable { Answer::Unavailable } else { Answer::Failed };
+            return Reply { answer, after: 0.001, advice: Advice::default() };
+        }
         let mut reply = self.judge(now, rng);
         for limiter in &mut self.also {
             if reply.answer != Answer::Accepted {
@@ -281,17 +296,8 @@ impl Server {
                 };
                 if self.in_flight > cap { self.refusal(now, 1.0) } else { self.accepted(rng) }
             }
-            // No limit at all, and every now and then a refusal or a failure all the same.
-            "noise" => match between(rng, 0.0, 1.0) {
-                draw if draw < 0.005 => self.refusal(now, 1.0),
-                draw if draw < 0.025 => {
-                    Reply { answer: Answer::Failed, after: 0.001, advice: Advice::default() }
-                }
-                draw if draw < 0.035 => {
-                    Reply { answer: Answer::Unavailable, after: 0.001, advice: Advice::default() }
-                }
-                _ => self.accepted(rng),
-            },
+            // No limit at all.
+            "open" => self.accepted(rng),
             "overload" => {
                 // Workers with a queue; whoever waits too long gets an error.
                 let worker = (0..self.free_at.len())
