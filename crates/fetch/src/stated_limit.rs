@@ -10,7 +10,7 @@
 //! and noted as [`StatedLimit::nonsense`]. It deliberately decides nothing: how far a statement is
 //! believed is for `pace`.
 
-use crate::retry_after::{number, seconds_of, seconds_until};
+use crate::retry_after::{is_absurd, number, seconds_of, seconds_until};
 use http::HeaderMap;
 use jiff::Timestamp;
 use std::time::{Duration, SystemTime};
@@ -37,7 +37,8 @@ pub struct StatedLimit {
     pub remaining: Option<u64>,
     /// How long until more is left, at most 366 days.
     pub reset_after: Option<Duration>,
-    /// Whether a field about limits was there of which something had to be left out.
+    /// Whether a field about limits, `Retry-After` among them, was there of which something had to be
+    /// left out or bounded.
     pub nonsense: bool,
 }
 
@@ -50,7 +51,8 @@ pub fn stated_limit(headers: &HeaderMap, wall_now: Timestamp) -> StatedLimit {
         stated = stated.filled_by(reader.plain(fields));
     }
     let remaining = reader.within(stated.remaining, stated.quota);
-    StatedLimit { remaining, nonsense: reader.nonsense, ..stated }
+    let nonsense = reader.nonsense || is_absurd(headers, wall_now);
+    StatedLimit { remaining, nonsense, ..stated }
 }
 
 /// The names of fields that each have one number.

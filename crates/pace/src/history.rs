@@ -10,11 +10,11 @@ pub(crate) const WIDTHS: [f64; 8] = [1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 3600
 /// Those of them for which it is known what left within them.
 pub(crate) const USUAL: usize = 7;
 
-/// The same for what was sent, over longer windows: 5.2 s, 64 s.
+/// The same for what was sent, over longer windows: 5 s, 60 s.
 const MIDDLE: f64 = 0.05;
-const MIDDLE_BINS: usize = 104;
+const MIDDLE_BINS: usize = 101;
 const COARSE: f64 = 0.4;
-const COARSE_BINS: usize = 160;
+const COARSE_BINS: usize = 152;
 
 /// A window that opens with the first request after the last one closed.
 #[derive(Debug, Clone, Copy, Default)]

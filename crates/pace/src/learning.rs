@@ -22,7 +22,7 @@ mod reopened;
 mod signal;
 
 use crate::{
-    COOL_DOWN_MAX, Meaning, Observation, Pace, Permit, Ticket,
+    Answer, COOL_DOWN_MAX, Ignored, Meaning, Observation, Pace, Permit, Ticket,
     history::{History, USUAL},
     latency::Latency,
     memory::Memory,
@@ -196,6 +196,8 @@ pub struct LearningPace {
     held_since: f64,
     held_sent: u32,
     trace: Trace,
+    /// Of what was ignored, as bits, what has been said.
+    ignored: u8,
     wall: jiff::Timestamp,
 }
 
@@ -282,6 +284,7 @@ impl LearningPace {
             held_since: 0.0,
             held_sent: 0,
             trace: Trace::default(),
+            ignored: 0,
             wall: now.wall,
         }
     }
@@ -454,6 +457,27 @@ impl LearningPace {
         self.trace.push(decision);
     }
 
+    /// Reads what an answer's head says of limits, and says what of it is ignored. True: it states
+    /// a quota for the first time, or another one.
+    fn read_head(&mut self, observation: &Observation, sent_at: f64, now: f64) -> bool {
+        let advice = &observation.advice;
+        let is_served = observation.answer == Answer::Accepted;
+        let taken = self.quota.take(advice, sent_at, now, self.in_flight);
+        let found = [
+            advice.nonsense.then_some(Ignored::Nonsense),
+            advice.retry_after.filter(|_| is_served).map(|_| Ignored::WaitOnServed),
+            taken.err(),
+        ];
+        for ignored in found.into_iter().flatten() {
+            let bit = 1 << ignored as u8;
+            if self.ignored & bit == 0 {
+                self.ignored |= bit;
+                self.tell(Why::Ignored(ignored));
+            }
+        }
+        taken.unwrap_or(false)
+    }
+
     /// Busy seconds up to now.
     fn busy_at(&self, now: f64) -> f64 {
         let since = (now - self.sent_at).max(0.0);
@@ -574,7 +598,7 @@ impl Pace for LearningPace {
         self.wall = now.wall;
         let time = now.monotonic.as_secs_f64();
         let sent_at = observation.ticket.sent_at.monotonic.as_secs_f64();
-        if self.quota.take(&observation.advice, sent_at, time, self.in_flight)
+        if self.read_head(observation, sent_at, time)
             && let Some((quota, width)) = self.quota.stated()
         {
             self.kind = Kind::Window;
@@ -597,6 +621,10 @@ impl Pace for LearningPace {
                     // Whatever else it means: the whole scope waits.
                     let until = time + told.min(COOL_DOWN_MAX).as_secs_f64();
                     self.told_until = self.told_until.max(until);
+                    if told > COOL_DOWN_MAX {
+                        let (asked, granted) = (told.as_secs_f64(), COOL_DOWN_MAX.as_secs_f64());
+                        self.tell(Why::WaitBounded(asked, granted));
+                    }
                 }
                 self.refused(observation, time);
             }

@@ -44,6 +44,9 @@ pub(crate) struct ServerFile {
     pub(crate) refuses: f64,
     #[serde(default)]
     pub(crate) fails: f64,
+    /// Its answers' heads are full of nonsense.
+    #[serde(default)]
+    pub(crate) lies: bool,
     /// From these shares of the job on, the limit is this share of itself.
     #[serde(default)]
     pub(crate) shifts: Vec<[f64; 2]>,
@@ -196,6 +199,9 @@ impl Server {
                 _ => next,
             };
         }
+        if self.file.lies {
+            reply.advice = lie(rng, reply.advice);
+        }
         reply
     }
 
@@ -318,6 +324,21 @@ impl Server {
             }
             other => panic!("no such kind of server: {other}"),
         }
+    }
+}
+
+/// Negative, huge, of other centuries, contradictory: what `fetch` makes of it.
+fn lie(rng: &mut Entropy, advice: Advice) -> Advice {
+    let count = |draw: f64| Some((1e9_f64.powf(draw) - 1.0) as u64);
+    let time = |draw: f64| Some(Duration::from_secs_f64(3e7_f64.powf(draw) - 1.0));
+    let mut draw = || between(rng, 0.0, 1.0);
+    Advice {
+        retry_after: advice.retry_after,
+        quota: count(draw()),
+        window: time(draw()).filter(|it| it.as_millis() % 2 == 0),
+        remaining: count(draw()),
+        reset_after: time(draw()),
+        nonsense: draw() < 0.5,
     }
 }
 
