@@ -325,17 +325,24 @@ impl LearningPace {
     /// What to keep for the next run.
     pub fn memory(&self) -> Memory {
         let whole = |ours: f64| ours / self.scale;
+        // More was taken at first than any window of that width would have.
+        let is_burst = |window: &Window| self.burst() > 1.1 * window.quota;
+        let window = self.window.filter(|window| !is_burst(window));
+        let kind = match self.kind {
+            Kind::Window if window.is_none() && self.window.is_some() => Kind::Bucket,
+            kind => kind,
+        };
         Memory {
-            kind: self.kind,
+            kind,
             limit: self.limit.or(self.settled).map(whole),
-            burst: if self.kind == Kind::Bucket { self.burst() } else { 0.0 },
+            burst: if kind == Kind::Bucket { self.burst() } else { 0.0 },
             concurrency: self
                 .concurrency
                 .cap
                 .filter(|_| self.concurrency.confirmed)
                 .map(|cap| whole(f64::from(cap)).round() as u32),
             baseline: self.latency.baseline().and_then(|it| Duration::try_from_secs_f64(it).ok()),
-            window: self.window.and_then(|window| {
+            window: window.and_then(|window| {
                 Some((whole(window.quota), Duration::try_from_secs_f64(window.width).ok()?))
             }),
             penalty: self.penalty.and_then(|it| Duration::try_from_secs_f64(it).ok()),

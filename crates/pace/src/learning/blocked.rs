@@ -17,6 +17,8 @@ use crate::{
 /// The first wait, and the longest between two single requests.
 const GAP_FIRST: f64 = 0.06;
 const GAP_MAX: f64 = 900.0;
+/// A usual end is waited for if it is no further than so many gaps.
+const AHEAD: f64 = 3.1;
 /// Later than a window's edge by this.
 const MARGIN: f64 = 0.01;
 
@@ -97,7 +99,7 @@ impl Blocked {
         let since = penalties.map(|width| self.since + width + MARGIN);
         opened
             .chain(since)
-            .filter(|at| (now + 0.05..=now + 2.0 * self.gap).contains(at))
+            .filter(|at| (now + 0.05..=now + AHEAD * self.gap).contains(at))
             .min_by(f64::total_cmp)
     }
 }
@@ -115,6 +117,9 @@ impl LearningPace {
         let gap = GAP_FIRST.max(2.0 * self.round_trip()).max(3.0 / self.rate).min(GAP_MAX);
         let on_credit = sent_at <= self.credit_at + 0.02;
         let is_probed = on_credit || !matches!(self.mode, Mode::Hold);
+        if self.last_refusal.is_none() && self.mode == Mode::Seek {
+            self.first_run = Some((self.history.accepted, self.busy_at(now)));
+        }
         self.window_before = self.window;
         let recognised = match self.window {
             Some(window) => {
