@@ -42,6 +42,8 @@ pub(super) struct Blocked {
     /// before.
     pub(super) used: [f32; USUAL],
     used_at: f64,
+    /// Seconds until the oldest request within the shortest usual width falls out of it.
+    pub(super) room: f32,
     pub(super) used_before: [f32; USUAL],
     /// More than what was believed had been tried, on purpose.
     pub(super) is_probed: bool,
@@ -75,9 +77,9 @@ impl Blocked {
         self.next_at - now
     }
 
-    /// Another one that had left at about the same time was refused as well: it was counted as used.
+    /// Another one that had left before, or at about the same time, was refused as well: it was counted as used.
     pub(super) fn was_refused_too(&mut self, sent_at: f64) {
-        if history::share_a_bin(self.used_at, sent_at) {
+        if sent_at <= self.used_at || history::share_a_bin(self.used_at, sent_at) {
             self.used.iter_mut().for_each(|used| *used = (*used - 1.0).max(0.0));
         }
     }
@@ -142,6 +144,7 @@ impl LearningPace {
             recognised,
             used,
             used_at: sent_at,
+            room: (self.history.next_room(sent_at, WIDTHS[0]) - sent_at) as f32,
             used_before,
             is_probed,
             on_credit,

@@ -47,7 +47,7 @@ impl LearningPace {
     pub(super) fn caught_up(&self, at: f64, now: f64) -> f64 {
         let is_held = self.kind == Kind::Window && self.sure && self.mode == Mode::Hold;
         match self.window.filter(|_| is_held && !self.credit_fails) {
-            Some(window) if self.history.sent_about(now, window.width) < 0.9 * window.quota => {
+            Some(window) if self.history.sent_about(now, window.width) < 0.96 * window.quota => {
                 at.min(self.sent_at + 1.0 / (CATCH_UP * self.rate))
             }
             _ => at,

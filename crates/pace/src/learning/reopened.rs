@@ -243,12 +243,14 @@ impl LearningPace {
     fn fit_told(&mut self, blocked: &Blocked, sent_at: f64) -> Option<Fit> {
         let waited = sent_at - blocked.since;
         let fits = |width: usize| {
-            let (opened, taken) = self.history.window(width, blocked.since)?;
-            let end = opened + WIDTHS[width];
             let reach = 0.03 + self.round_trip();
-            let is_in = end > blocked.told_until - blocked.slop - reach
-                && end <= blocked.told_until + reach;
-            (is_in && taken >= 2).then(|| Self::quota_of(blocked, width)).flatten()
+            let is_in = |end: f64| {
+                end > blocked.told_until - blocked.slop - reach && end <= blocked.told_until + reach
+            };
+            let opened = self.history.window(width, blocked.since).filter(|it| it.1 >= 2);
+            let is_fixed = opened.is_some_and(|it| is_in(it.0 + WIDTHS[width]));
+            let is_sliding = width == 0 && is_in(blocked.since + f64::from(blocked.room));
+            (is_fixed || is_sliding).then(|| Self::quota_of(blocked, width)).flatten()
         };
         let windows = || (0..USUAL).filter_map(|width| fits(width).map(|it| (width, it.0, it.1)));
         if let Some(penalty) = self.penalty_width(waited, 0.1) {
