@@ -33,6 +33,7 @@ pub(crate) fn pace_observation(observation: &Observation, ticket: Ticket) -> pac
             window: stated.window,
             remaining: stated.remaining,
             reset_after: stated.reset_after,
+            nonsense: stated.nonsense,
         },
     }
 }

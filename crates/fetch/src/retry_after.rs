@@ -31,6 +31,19 @@ pub fn retry_after(headers: &HeaderMap, wall_now: Timestamp) -> Option<Duration>
     Some(Duration::try_from_secs_f64(bounded).unwrap_or(RETRY_AFTER_MAX))
 }
 
+/// Whether there is a `Retry-After` that makes no sense or is bounded: garbage, more than a day ahead,
+/// or a time that is over for longer than clocks differ.
+pub(crate) fn is_absurd(headers: &HeaderMap, wall_now: Timestamp) -> bool {
+    let Some(value) = headers.get(RETRY_AFTER) else { return false };
+    let seconds = value.to_str().ok().map(str::trim).and_then(|text| match number(text) {
+        Some(number) if number < 0.0 => None,
+        Some(number) => Some(seconds_of(number, headers, wall_now)),
+        None => Some(seconds_until(httpdate::parse_http_date(text).ok()?, headers, wall_now)),
+    });
+    let day = RETRY_AFTER_MAX.as_secs_f64();
+    seconds.is_none_or(|seconds| !(-day..=day).contains(&seconds))
+}
+
 /// Digits with at most one point and perhaps a minus before them: no exponent, no `NaN`.
 pub(crate) fn number(text: &str) -> Option<f64> {
     let is_number = text.bytes().any(|byte| byte.is_ascii_digit())
@@ -127,6 +140,24 @@ mod tests {
             assert_eq!(read(text.as_bytes(), date), expected, "`{text}` with Date {date:?}");
         }
         assert_eq!(retry_after(&HeaderMap::new(), NOW.parse().unwrap()), None);
+    }
+
+    #[test]
+    fn what_was_left_out_or_bounded_is_known() {
+        let absurd = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, value.parse().unwrap());
+            is_absurd(&headers, NOW.parse().unwrap())
+        };
+        for text in ["0", "120", "86400", "1795089605", "Thu, 19 Nov 2026 11:59:00 GMT"] {
+            assert!(!absurd(text), "`{text}`");
+        }
+        let long = "9".repeat(10_240);
+        for text in ["", "soon", "-30", "90000", "Thu, 01 Jan 1970 00:00:00 GMT", &long] {
+            assert!(absurd(text), "`{text}`");
+        }
+        assert!(absurd("Fri, 31 Dec 9999 23:59:59 GMT"));
+        assert!(!is_absurd(&HeaderMap::new(), NOW.parse().unwrap()));
     }
 
     proptest! {

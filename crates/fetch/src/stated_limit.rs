@@ -10,7 +10,7 @@
 //! and noted as [`StatedLimit::nonsense`]. It deliberately decides nothing: how far a statement is
 //! believed is for `pace`.
 
-use crate::retry_after::{number, seconds_of, seconds_until};
+use crate::retry_after::{is_absurd, number, seconds_of, seconds_until};
 use http::{HeaderMap, HeaderName};
 use jiff::Timestamp;
 use std::time::{Duration, SystemTime};
@@ -37,7 +37,8 @@ pub struct StatedLimit {
     pub remaining: Option<u64>,
     /// How long until more is left, at most 366 days.
     pub reset_after: Option<Duration>,
-    /// Whether a field about limits was there of which something had to be left out.
+    /// Whether a field about limits, `Retry-After` among them, was there of which something had to be
+    /// left out or bounded.
     pub nonsense: bool,
 }
 
@@ -47,8 +48,9 @@ pub fn stated_limit(headers: &HeaderMap, wall_now: Timestamp) -> StatedLimit {
     let is_about_limits = |name: &HeaderName| {
         ["ratelimit", "x-rate"].iter().any(|start| name.as_str().starts_with(start))
     };
+    let is_absurd = is_absurd(headers, wall_now);
     if !headers.keys().any(is_about_limits) {
-        return StatedLimit::default();
+        return StatedLimit { nonsense: is_absurd, ..StatedLimit::default() };
     }
     let mut reader = Reader { headers, wall_now, nonsense: false };
     let mut stated = reader.standard();
@@ -56,7 +58,8 @@ pub fn stated_limit(headers: &HeaderMap, wall_now: Timestamp) -> StatedLimit {
         stated = stated.filled_by(reader.plain(fields));
     }
     let remaining = reader.within(stated.remaining, stated.quota);
-    StatedLimit { remaining, nonsense: reader.nonsense, ..stated }
+    let nonsense = reader.nonsense || is_absurd;
+    StatedLimit { remaining, nonsense, ..stated }
 }
 
 /// The names of fields that each have one number.

@@ -7,9 +7,14 @@ const BINS: usize = 64;
 /// Widths of windows that servers use, in seconds.
 pub(crate) const WIDTHS: [f64; 8] = [1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 3600.0];
 
-/// The same for what was sent, over longer windows: 64 s.
-const COARSE: f64 = 0.25;
-const COARSE_BINS: usize = 256;
+/// Those of them for which it is known what left within them.
+pub(crate) const USUAL: usize = 7;
+
+/// The same for what was sent, over longer windows: 5 s, 60 s.
+const MIDDLE: f64 = 0.05;
+const MIDDLE_BINS: usize = 101;
+const COARSE: f64 = 0.4;
+const COARSE_BINS: usize = 152;
 
 /// A window that opens with the first request after the last one closed.
 #[derive(Debug, Clone, Copy, Default)]
@@ -23,8 +28,9 @@ struct FirstHit {
 pub(crate) struct History {
     accepted_bins: Bins<BINS>,
     sent_bins: Bins<BINS>,
+    sent_middle: Bins<MIDDLE_BINS>,
     sent_coarse: Bins<COARSE_BINS>,
-    first_hits: [Option<FirstHit>; WIDTHS.len()],
+    first_hits: [FirstHit; WIDTHS.len()],
     /// All that was ever accepted.
     pub(crate) accepted: u64,
 }
@@ -34,8 +40,9 @@ impl History {
         Self {
             accepted_bins: Bins::new(BIN),
             sent_bins: Bins::new(BIN),
+            sent_middle: Bins::new(MIDDLE),
             sent_coarse: Bins::new(COARSE),
-            first_hits: [None; WIDTHS.len()],
+            first_hits: [FirstHit { opened_at: f64::NEG_INFINITY, accepted: 0 }; WIDTHS.len()],
             accepted: 0,
         }
     }
@@ -44,9 +51,10 @@ impl History {
         self.accepted += 1;
         self.accepted_bins.add(at);
         for (window, width) in self.first_hits.iter_mut().zip(WIDTHS) {
-            match window {
-                Some(window) if at < window.opened_at + width => window.accepted += 1,
-                _ => *window = Some(FirstHit { opened_at: at, accepted: 1 }),
+            if at < window.opened_at + width {
+                window.accepted += 1;
+            } else {
+                *window = FirstHit { opened_at: at, accepted: 1 };
             }
         }
     }
@@ -58,22 +66,38 @@ impl History {
 
     pub(crate) fn send(&mut self, at: f64) {
         self.sent_bins.add(at);
+        self.sent_middle.add(at);
         self.sent_coarse.add(at);
     }
 
     /// How many left within the last `width` seconds, rather more than fewer.
     pub(crate) fn sent_within(&self, now: f64, width: f64) -> u32 {
-        if width <= BIN * (BINS - 1) as f64 {
+        if self.sent_bins.reach() >= width {
             self.sent_bins.count(now, width)
+        } else if self.sent_middle.reach() >= width {
+            self.sent_middle.count(now, width)
         } else {
             self.sent_coarse.count(now, width)
         }
     }
 
+    /// The same, nearer: of the oldest bin as much as lies within.
+    pub(crate) fn sent_about(&self, now: f64, width: f64) -> f64 {
+        if self.sent_bins.reach() >= width {
+            self.sent_bins.about(now, width)
+        } else if self.sent_middle.reach() >= width {
+            self.sent_middle.about(now, width)
+        } else {
+            self.sent_coarse.about(now, width)
+        }
+    }
+
     /// When the oldest of those is no longer among them.
     pub(crate) fn next_room(&self, now: f64, width: f64) -> f64 {
-        if width <= BIN * (BINS - 1) as f64 {
+        if self.sent_bins.reach() >= width {
             self.sent_bins.next_room(now, width)
+        } else if self.sent_middle.reach() >= width {
+            self.sent_middle.next_room(now, width)
         } else {
             self.sent_coarse.next_room(now, width)
         }
@@ -81,9 +105,14 @@ impl History {
 
     /// What the window of this width held when `at` came, and when it opened.
     pub(crate) fn window(&self, width: usize, at: f64) -> Option<(f64, u32)> {
-        let window = self.first_hits[width]?;
+        let window = self.first_hits[width];
         (at < window.opened_at + WIDTHS[width]).then_some((window.opened_at, window.accepted))
     }
+}
+
+/// Whether the counts do not tell two times apart.
+pub(crate) fn share_a_bin(one: f64, other: f64) -> bool {
+    (one / BIN).floor() as i64 == (other / BIN).floor() as i64
 }
 
 /// Counts by time in a ring.
@@ -98,6 +127,11 @@ struct Bins<const N: usize> {
 impl<const N: usize> Bins<N> {
     fn new(width: f64) -> Self {
         Self { width, counts: [0; N], newest: i64::MIN / 2 }
+    }
+
+    /// The longest span that can be asked for, seconds.
+    fn reach(&self) -> f64 {
+        self.width * (N - 1) as f64
     }
 
     fn number(&self, at: f64) -> i64 {
@@ -132,6 +166,12 @@ impl<const N: usize> Bins<N> {
 
     fn count(&self, now: f64, span: f64) -> u32 {
         (self.number(now - span)..=self.number(now)).map(|bin| self.get(bin)).sum()
+    }
+
+    fn about(&self, now: f64, span: f64) -> f64 {
+        let oldest = self.number(now - span);
+        let outside = (now - span) / self.width - oldest as f64;
+        f64::from(self.count(now, span)) - outside * f64::from(self.get(oldest))
     }
 
     fn next_room(&self, now: f64, span: f64) -> f64 {

@@ -71,6 +71,11 @@ impl Latency {
         self.baseline.map(f64::from)
     }
 
+    /// By how much latency varies without load, in seconds.
+    pub(crate) fn spread(&self) -> f64 {
+        f64::from(self.spread)
+    }
+
     pub(crate) fn set_baseline(&mut self, seconds: f64) {
         self.baseline = Some(seconds as f32);
         self.spread = seconds as f32 * 0.2;

@@ -18,11 +18,12 @@ mod blocked;
 mod load;
 mod rate;
 mod refused;
+mod reopened;
 mod signal;
 
 use crate::{
-    COOL_DOWN_MAX, Meaning, Observation, Pace, Permit, Ticket,
-    history::History,
+    Answer, COOL_DOWN_MAX, Ignored, Meaning, Observation, Pace, Permit, Ticket,
+    history::{History, USUAL},
     latency::Latency,
     memory::Memory,
     trace::{Decision, Kind, Trace, Why},
@@ -48,6 +49,12 @@ const DOUBLING: f64 = 0.2;
 const DOUBLING_SETTLE: f64 = 0.4;
 /// The share of the limit at which we stay.
 const SHARE: f64 = 0.985;
+/// The same, at most, for a quota that is known.
+const SHARE_WINDOW: f64 = 0.998;
+/// The share of it that is used after a fall.
+const SHARE_CAREFUL: f64 = 0.92;
+/// With room in a window that is known, this much faster.
+const CATCH_UP: f64 = 1.5;
 /// The same for a limiter that closes for long after one excess.
 const SHARE_PENALTY: f64 = 0.96;
 /// From one attempt to go above the limit to the next: seconds, and requests.
@@ -99,6 +106,7 @@ enum Mode {
 
 /// See the module.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "facts about the server, each for itself")]
 pub struct LearningPace {
     /// Requests under way, whatever was learned.
     concurrency_max: u32,
@@ -120,22 +128,43 @@ pub struct LearningPace {
     limit: Option<f64>,
     /// The limit was measured between two refusals while more was asked for.
     measured: bool,
+    /// The limit is more than a guess from few requests.
+    sure: bool,
+    /// For how long the last refusal stopped everything, seconds.
+    refusal_cost: f64,
+    /// The rate at which everything was refused last.
+    rate_refused: f64,
+    /// The last closing's length, and by usual width what had left within it.
+    closed_before: Option<f64>,
+    used_before: [f32; USUAL],
     /// The limit before it became much lower; 0 if it did not.
     fell_from: f64,
+    /// One was refused by chance since the last that counted.
+    lone_since_cut: bool,
+    /// Until then we stay further below what is left.
+    careful_until: f64,
     /// The last limit that held for a while.
     settled: Option<f64>,
     /// What it took before the first refusal, in how many seconds.
     first_run: Option<(u64, f64)>,
     /// What it takes beyond the rate after a pause, as remembered.
     burst: f64,
-    /// Seconds for which a bucket has gathered while we waited as told.
-    refilled: f64,
     /// Credit to spend at once, beyond the rate.
     credit: f64,
+    /// When a request left on credit last, and whether that was refused.
+    credit_at: f64,
+    credit_fails: bool,
     concurrency: Concurrency,
     window: Option<Window>,
-    /// By width: when something was last refused, and how much had been sent within the width.
-    uses: [(f64, f64); USE_WIDTHS.len()],
+    /// The same before everything was refused.
+    window_before: Option<Window>,
+    /// By width: when something was last refused, how much had been sent within the width, and at
+    /// which rate.
+    uses: [(f64, f32, f32); USE_WIDTHS.len()],
+    /// Taken and fallen out of the believed window between refusals that came soon after each other.
+    turnover: (f32, f32),
+    /// Refusals in a row at what a window was believed to allow.
+    misses: u8,
     penalty: Option<f64>,
     /// The excess, in requests, that the last failed probe needed.
     probe_excess: Option<f64>,
@@ -167,6 +196,8 @@ pub struct LearningPace {
     held_since: f64,
     held_sent: u32,
     trace: Trace,
+    /// Of what was ignored, as bits, what has been said.
+    ignored: u8,
     wall: jiff::Timestamp,
 }
 
@@ -189,6 +220,10 @@ struct Concurrency {
     at_cap: u32,
     /// Accepted ones that a raise of the cap waits for.
     raise_after: u32,
+    /// Accepted in total when it was lowered last, and how often that came soon after the time
+    /// before.
+    moved_at: u64,
+    misses: u8,
 }
 
 impl LearningPace {
@@ -206,15 +241,26 @@ impl LearningPace {
             rate: RATE_FIRST,
             limit: None,
             measured: false,
+            sure: false,
+            refusal_cost: 0.0,
+            rate_refused: 0.0,
+            closed_before: None,
+            used_before: [0.0; USUAL],
             fell_from: 0.0,
+            lone_since_cut: false,
+            careful_until: f64::NEG_INFINITY,
             settled: None,
             first_run: None,
             burst: 0.0,
-            refilled: 0.0,
             credit: 0.0,
+            credit_at: f64::NEG_INFINITY,
+            credit_fails: false,
             concurrency: Concurrency::default(),
             window: None,
-            uses: [(f64::NEG_INFINITY, 0.0); USE_WIDTHS.len()],
+            window_before: None,
+            uses: [(f64::NEG_INFINITY, 0.0, 0.0); USE_WIDTHS.len()],
+            turnover: (0.0, 0.0),
+            misses: 0,
             penalty: None,
             probe_excess: None,
             last_refusal: None,
@@ -238,6 +284,7 @@ impl LearningPace {
             held_since: 0.0,
             held_sent: 0,
             trace: Trace::default(),
+            ignored: 0,
             wall: now.wall,
         }
     }
@@ -265,6 +312,8 @@ impl LearningPace {
             Some(limit) => {
                 pace.limit = Some(limit.clamp(RATE_MIN, RATE_MAX));
                 pace.credit = pace.burst * 0.9;
+                pace.sure = true;
+                pace.refusal_cost = memory.refusal_cost.as_secs_f64().min(3600.0);
                 pace.hold(now.monotonic.as_secs_f64());
             }
             None => pace.rate = memory.held.clamp(RATE_FIRST, RATE_MAX),
@@ -276,21 +325,29 @@ impl LearningPace {
     /// What to keep for the next run.
     pub fn memory(&self) -> Memory {
         let whole = |ours: f64| ours / self.scale;
+        // More was taken at first than any window of that width would have.
+        let is_burst = |window: &Window| self.burst() > 1.1 * window.quota;
+        let window = self.window.filter(|window| !is_burst(window));
+        let kind = match self.kind {
+            Kind::Window if window.is_none() && self.window.is_some() => Kind::Bucket,
+            kind => kind,
+        };
         Memory {
-            kind: self.kind,
+            kind,
             limit: self.limit.or(self.settled).map(whole),
-            burst: if self.kind == Kind::Bucket { self.burst() } else { 0.0 },
+            burst: if kind == Kind::Bucket { self.burst() } else { 0.0 },
             concurrency: self
                 .concurrency
                 .cap
                 .filter(|_| self.concurrency.confirmed)
                 .map(|cap| whole(f64::from(cap)).round() as u32),
             baseline: self.latency.baseline().and_then(|it| Duration::try_from_secs_f64(it).ok()),
-            window: self.window.and_then(|window| {
+            window: window.and_then(|window| {
                 Some((whole(window.quota), Duration::try_from_secs_f64(window.width).ok()?))
             }),
             penalty: self.penalty.and_then(|it| Duration::try_from_secs_f64(it).ok()),
             silent: self.signal.is_silent(),
+            refusal_cost: Duration::try_from_secs_f64(self.refusal_cost).unwrap_or_default(),
             held: whole(self.held),
             learned_at: self.wall,
         }
@@ -327,6 +384,7 @@ impl LearningPace {
         if ours.is_finite() && ours > 0.0 && !matches!(self.mode, Mode::Blocked(_)) {
             self.wall = now.wall;
             self.window = None;
+            self.sure = true;
             self.limit = Some(ours.clamp(RATE_MIN, RATE_MAX));
             self.hold(now.monotonic.as_secs_f64());
             self.tell(Why::Remembered);
@@ -406,6 +464,27 @@ impl LearningPace {
         self.trace.push(decision);
     }
 
+    /// Reads what an answer's head says of limits, and says what of it is ignored. True: it states
+    /// a quota for the first time, or another one.
+    fn read_head(&mut self, observation: &Observation, sent_at: f64, now: f64) -> bool {
+        let advice = &observation.advice;
+        let is_served = observation.answer == Answer::Accepted;
+        let taken = self.quota.take(advice, sent_at, now, self.in_flight);
+        let found = [
+            advice.nonsense.then_some(Ignored::Nonsense),
+            advice.retry_after.filter(|_| is_served).map(|_| Ignored::WaitOnServed),
+            taken.err(),
+        ];
+        for ignored in found.into_iter().flatten() {
+            let bit = 1 << ignored as u8;
+            if self.ignored & bit == 0 {
+                self.ignored |= bit;
+                self.tell(Why::Ignored(ignored));
+            }
+        }
+        taken.unwrap_or(false)
+    }
+
     /// Busy seconds up to now.
     fn busy_at(&self, now: f64) -> f64 {
         let since = (now - self.sent_at).max(0.0);
@@ -419,7 +498,16 @@ impl LearningPace {
     }
 
     fn share_of_limit(&self) -> f64 {
-        if self.kind == Kind::Penalty { SHARE_PENALTY } else { SHARE }
+        match self.window.filter(|_| self.sure) {
+            _ if self.kind == Kind::Penalty => SHARE_PENALTY,
+            // What is under way arrives in another rhythm than it left in.
+            Some(window) if self.kind == Kind::Window => {
+                let rate = window.quota / window.width;
+                let bunched = 2.0 * (rate * self.latency.spread()).sqrt();
+                (1.0 - bunched / window.quota).clamp(0.9, SHARE_WINDOW)
+            }
+            _ => SHARE,
+        }
     }
 
     fn accepted(&mut self, observation: &Observation, now: f64) {
@@ -427,7 +515,7 @@ impl LearningPace {
         if let Mode::Blocked(blocked) = self.mode
             && observation.ticket.epoch == self.epoch
         {
-            self.reopened(blocked, sent_at, now);
+            self.reopened(&blocked, sent_at, now);
         }
         self.history.accept(sent_at);
         if observation.ticket.epoch == self.epoch {
@@ -467,7 +555,7 @@ impl Pace for LearningPace {
         }
         at = at.max(self.sent_at + self.interval_min).max(self.told_until);
         match self.quota.grant(time) {
-            Grant::Silent => at = at.max(self.window_room(time)),
+            Grant::Silent => at = self.caught_up(at, time).max(self.window_room(time)),
             Grant::Within(None) => {}
             Grant::Within(Some(rate)) => at = at.max(self.sent_at + 1.0 / rate),
             Grant::At(edge) => at = at.max(edge),
@@ -496,6 +584,7 @@ impl Pace for LearningPace {
         let early = self.next_at - time;
         if early > 0.0 {
             self.credit -= early / interval;
+            self.credit_at = time;
         }
         // A late timer is made up for, but only a little: requests must not bunch.
         self.next_at = self.next_at.max(time - self.slack) + interval;
@@ -516,7 +605,7 @@ impl Pace for LearningPace {
         self.wall = now.wall;
         let time = now.monotonic.as_secs_f64();
         let sent_at = observation.ticket.sent_at.monotonic.as_secs_f64();
-        if self.quota.take(&observation.advice, sent_at, time, self.in_flight)
+        if self.read_head(observation, sent_at, time)
             && let Some((quota, width)) = self.quota.stated()
         {
             self.kind = Kind::Window;
@@ -543,6 +632,10 @@ impl Pace for LearningPace {
                     // Whatever else it means: the whole scope waits.
                     let until = time + told.min(COOL_DOWN_MAX).as_secs_f64();
                     self.told_until = self.told_until.max(until);
+                    if told > COOL_DOWN_MAX {
+                        let (asked, granted) = (told.as_secs_f64(), COOL_DOWN_MAX.as_secs_f64());
+                        self.tell(Why::WaitBounded(asked, granted));
+                    }
                 }
                 self.refused(observation, time);
             }

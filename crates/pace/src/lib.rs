@@ -20,7 +20,7 @@ pub use fixed::{COOL_DOWN_MAX, FixedPace, FixedPaceSettings};
 pub use hours::{Backlog, Wait, wait_for_hours};
 pub use learning::LearningPace;
 pub use memory::{HOURS, HourOfWeek, Hourly, Memory, Profile};
-pub use trace::{Decision, Kind, Why};
+pub use trace::{Decision, Ignored, Kind, Why};
 
 use env::Moment;
 use std::{fmt::Debug, time::Duration};
@@ -66,6 +66,8 @@ pub struct Advice {
     pub remaining: Option<u64>,
     /// Until the window ends, counted from the answer; whole seconds on most servers.
     pub reset_after: Option<Duration>,
+    /// The head said something of limits that makes no sense, and that was left out.
+    pub nonsense: bool,
 }
 
 /// A request that left; given back with its end.

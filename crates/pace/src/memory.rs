@@ -57,6 +57,9 @@ pub struct Memory {
     /// It refuses without a word: by 503, or by closing the connection.
     #[serde(default)]
     pub silent: bool,
+    /// For how long a refusal stopped everything.
+    #[serde(default)]
+    pub refusal_cost: Duration,
     /// The highest rate that was accepted without meeting a limit.
     pub held: f64,
     /// When this was learned.

@@ -46,6 +46,39 @@ impl Kind {
     }
 }
 
+/// What an answer's head says and is not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ignored {
+    /// It cannot be read, or is out of all bounds: negative, years away, far too long.
+    Nonsense,
+    /// A wait is asked for although the request was served.
+    WaitOnServed,
+    /// A quota of nothing, although requests are served.
+    QuotaOfNothing,
+    /// More is left than was granted.
+    MoreThanGranted,
+    /// The window ends later than it is long.
+    EndsTooLate,
+    /// Another quota with each answer.
+    Changing,
+    /// A quota without its window's width, which ends in a few seconds, rounded.
+    Vague,
+}
+
+impl Ignored {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Nonsense => "what it says of limits makes no sense",
+            Self::WaitOnServed => "it asks to wait although it was served",
+            Self::QuotaOfNothing => "it grants nothing although it was served",
+            Self::MoreThanGranted => "more is left than was granted",
+            Self::EndsTooLate => "its window ends later than it is long",
+            Self::Changing => "it states another quota each time",
+            Self::Vague => "its quota is for a window of unknown width",
+        }
+    }
+}
+
 /// Why a decision was taken.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Why {
@@ -53,6 +86,8 @@ pub enum Why {
     Remembered,
     /// Requests were refused at this rate.
     RefusedAt(f64),
+    /// A single one was refused at this rate, which was taken before: taken for chance.
+    LoneRefusal(f64),
     /// Refused again: between two refusals the server took this many in so many seconds.
     TakenBetweenRefusals(u64, f64),
     /// Everything is refused; the next single request leaves after so many seconds.
@@ -71,6 +106,10 @@ pub enum Why {
     StatedQuota(u64, f64),
     /// What the answers state does not hold: believed no longer.
     StatementContradicted,
+    /// An answer's head was not believed; said once of each sort.
+    Ignored(Ignored),
+    /// The server asked to wait so many seconds, and is granted fewer.
+    WaitBounded(f64, f64),
     /// No trouble for a while: a little more is tried.
     Probing,
     /// A faster rate held.
@@ -82,6 +121,9 @@ impl fmt::Display for Why {
         match self {
             Self::Remembered => write!(f, "remembered from earlier runs"),
             Self::RefusedAt(rate) => write!(f, "refused at {}/s", short(*rate)),
+            Self::LoneRefusal(rate) => {
+                write!(f, "a single one refused at {}/s, which is taken: by chance", short(*rate))
+            }
             Self::TakenBetweenRefusals(taken, seconds) => {
                 write!(f, "refused again: {taken} were taken in the {} s between", short(*seconds))
             }
@@ -105,6 +147,13 @@ impl fmt::Display for Why {
             Self::StatementContradicted => {
                 write!(f, "refused within the quota that the answers state")
             }
+            Self::Ignored(what) => write!(f, "an answer's head is ignored: {}", what.as_str()),
+            Self::WaitBounded(asked, granted) => write!(
+                f,
+                "refused with Retry-After {} s: asked again after {} s all the same",
+                short(*asked),
+                short(*granted)
+            ),
             Self::Probing => write!(f, "no refusal for a while: trying a little more"),
             Self::HeldAbove(rate) => write!(f, "{}/s were taken", short(*rate)),
         }

@@ -5,12 +5,16 @@
 //! the belief. Seconds are whole on most servers and rounded up, so each answer bounds the end of
 //! its window from above, and the least bound of a window counts.
 
-use crate::{Advice, COOL_DOWN_MAX};
+use crate::{Advice, COOL_DOWN_MAX, Ignored};
 
 /// Statements that did not hold, after which none is believed.
 const CONTRADICTIONS_MAX: u8 = 2;
 /// Whole seconds are too coarse for windows as short as this.
 const RESET_VAGUE_MAX: f64 = 5.0;
+/// Quotas that differ from the one before, after which none is believed; forgotten after so many
+/// statements that agree.
+const CHANGES_MAX: u8 = 4;
+const AGREED_MIN: u16 = 20;
 /// Answers in a row without a statement, after which the last one is forgotten.
 const SILENT_MAX: u8 = 5;
 /// Windows up to this long are spent as fast as the server serves, then waited out; longer ones are
@@ -24,6 +28,8 @@ const MARGIN: f64 = 0.002;
 pub(crate) struct Quota {
     stated: Option<Stated>,
     contradictions: u8,
+    /// Changes of the quota of late.
+    changes: u8,
     /// Answers in a row that stated nothing.
     silent: u8,
 }
@@ -39,6 +45,8 @@ struct Stated {
     /// What the newest answer said was left, and when its request left.
     remaining: f64,
     sent_at: f64,
+    /// Statements of this quota after the first.
+    agreed: u16,
     /// The first request of a new window left then, and no answer has told of that window yet.
     opened_by: Option<f64>,
 }
@@ -62,12 +70,19 @@ impl Quota {
     }
 
     fn believed(&self) -> Option<&Stated> {
-        self.stated.as_ref().filter(|_| self.contradictions < CONTRADICTIONS_MAX)
+        let is_believed = |it: &&Stated| it.agreed > 0 && self.contradictions < CONTRADICTIONS_MAX;
+        self.stated.as_ref().filter(is_believed)
     }
 
     /// Reads an answer that came at `now` to a request that left at `sent_at`, with `others` still
     /// under way. True: a quota was stated for the first time, or another one.
-    pub(crate) fn take(&mut self, advice: &Advice, sent_at: f64, now: f64, others: u32) -> bool {
+    pub(crate) fn take(
+        &mut self,
+        advice: &Advice,
+        sent_at: f64,
+        now: f64,
+        others: u32,
+    ) -> Result<bool, Ignored> {
         let (Some(quota), Some(remaining), Some(reset)) =
             (advice.quota, advice.remaining, advice.reset_after)
         else {
@@ -75,11 +90,14 @@ impl Quota {
             if self.silent >= SILENT_MAX {
                 self.stated = None;
             }
-            return false;
+            return Ok(false);
         };
         self.silent = 0;
-        if quota == 0 || remaining > quota {
-            return false;
+        if quota == 0 {
+            return Err(Ignored::QuotaOfNothing);
+        }
+        if remaining > quota {
+            return Err(Ignored::MoreThanGranted);
         }
         let (quota, remaining) = (quota as f64, remaining as f64);
         // Nobody is believed to close for longer.
@@ -89,17 +107,31 @@ impl Quota {
         // jump to and fro: the width and the quota have to agree with each other.
         // Without a width a reset of a few seconds, rounded up, says little: what is taken says more.
         let is_vague = width.is_none() && reset <= RESET_VAGUE_MAX;
-        if is_vague || width.is_some_and(|width| reset > width + 1.0) {
-            return false;
+        if is_vague {
+            return Err(Ignored::Vague);
+        }
+        if width.is_some_and(|width| reset > width + 1.0) {
+            return Err(Ignored::EndsTooLate);
         }
         let bound = now + width.map_or(reset, |width| reset.min(width)) + MARGIN;
         let left = (remaining - f64::from(others)).max(0.0);
-        let fresh = Stated { quota, width, left, edge: bound, remaining, sent_at, opened_by: None };
+        let edge = bound;
+        let fresh =
+            Stated { quota, width, left, edge, remaining, sent_at, agreed: 0, opened_by: None };
         let Some(stated) = &mut self.stated else {
             self.stated = Some(Stated { width: width.or(Some(reset.max(1.0))), ..fresh });
-            return true;
+            return Ok(false);
         };
         let changed = (stated.quota - quota).abs() >= 1.0;
+        let agreed = if changed { 0 } else { stated.agreed.saturating_add(1) };
+        if agreed >= AGREED_MIN {
+            self.changes = 0;
+        }
+        self.changes += u8::from(changed);
+        if self.changes >= CHANGES_MAX {
+            (self.contradictions, self.changes) = (CONTRADICTIONS_MAX, 0);
+            return Err(Ignored::Changing);
+        }
         // Answers overtake each other, by a few.
         let jump = f64::from(others) + (0.1 * quota).max(2.0);
         let is_new_window = match stated.opened_by {
@@ -109,15 +141,17 @@ impl Quota {
         if changed || is_new_window {
             // Without a policy the longest reset seen is the width.
             let longest = stated.width.map_or(reset, |width| width.max(reset));
-            *stated = Stated { width: width.or(Some(longest.max(1.0))), ..fresh };
+            *stated = Stated { width: width.or(Some(longest.max(1.0))), agreed, ..fresh };
         } else {
             // Answers overtake each other: the least that any of them told is the newest.
+            stated.agreed = agreed;
             stated.edge = stated.edge.min(bound);
             stated.remaining = stated.remaining.min(remaining);
             stated.sent_at = stated.sent_at.max(sent_at);
             stated.left = (stated.remaining - f64::from(others)).max(0.0);
         }
-        changed
+        // One statement is none: the second that agrees counts.
+        Ok(agreed == 1)
     }
 
     pub(crate) fn sent(&mut self, now: f64) {

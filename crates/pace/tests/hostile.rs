@@ -40,6 +40,7 @@ fn advice() -> impl Strategy<Value = Advice> {
             window,
             remaining,
             reset_after,
+            nonsense: false,
         },
     )
 }
@@ -84,7 +85,7 @@ proptest! {
                 let latency = Some(Duration::from_secs_f64(step.latency));
                 pace.observe(&Observation { ticket, answer, latency, advice }, at(now));
             }
-            prop_assert!(pace.rate().is_finite() && pace.rate() >= 0.0);
+            prop_assert!(pace.rate().is_finite() && pace.rate() >= 0.0, "{pace:?}");
             prop_assert!(pace.limit().is_none_or(|limit| limit.is_finite() && limit > 0.0));
             prop_assert!(pace.concurrency() >= 1);
         }
@@ -110,6 +111,59 @@ proptest! {
             }
         }
         prop_assert!(left == 1000, "{left} left in a day: {pace:?}");
+    }
+}
+
+/// What a server says and is not believed is told, once of each sort, and stops nothing.
+#[test]
+fn what_is_ignored_is_said() {
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    let cases = [
+        (Advice { nonsense: true, ..Advice::default() }, "makes no sense"),
+        (Advice { retry_after: seconds(900), ..Advice::default() }, "although it was served"),
+        (stated(0, None, 0, 60), "grants nothing"),
+        (stated(10, Some(60), 11, 60), "more is left than was granted"),
+        (stated(10, Some(60), 5, 3_000_000_000), "later than it is long"),
+        (stated(10, None, 5, 1), "unknown width"),
+    ];
+    for (advice, expected) in cases {
+        let mut pace = LearningPace::new(64, at(0.0));
+        let mut now = 0.0;
+        for _ in 0..200 {
+            if let Permit::At(until) = pace.permit(at(now)) {
+                now = until.as_secs_f64();
+            }
+            let ticket = pace.sent(at(now));
+            let (answer, latency) = (Answer::Accepted, Some(Duration::from_millis(1)));
+            pace.observe(&Observation { ticket, answer, latency, advice }, at(now + 0.001));
+            now += 0.001;
+        }
+        let told: Vec<String> = pace.decisions_since(0).map(|it| it.why.to_string()).collect();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains(expected), "{told:?}");
+        assert!(now < 2.0, "{expected}: {now} s");
+    }
+}
+
+#[test]
+fn a_wait_that_is_bounded_is_said() {
+    let mut pace = LearningPace::new(64, at(0.0));
+    let ticket = pace.sent(at(0.0));
+    let advice = Advice { retry_after: Some(Duration::MAX), ..Advice::default() };
+    let observation = Observation { ticket, answer: Answer::Refused, latency: None, advice };
+    pace.observe(&observation, at(0.001));
+    let told: Vec<String> = pace.decisions_since(0).map(|it| it.why.to_string()).collect();
+    assert!(told.iter().any(|it| it.contains("after 3600 s all the same")), "{told:?}");
+    assert!(matches!(pace.permit(at(3600.1)), Permit::Now), "{:?}", pace.permit(at(3600.1)));
+}
+
+fn stated(quota: u64, window: Option<u64>, remaining: u64, reset_after: u64) -> Advice {
+    Advice {
+        quota: Some(quota),
+        window: window.map(Duration::from_secs),
+        remaining: Some(remaining),
+        reset_after: Some(Duration::from_secs(reset_after)),
+        ..Advice::default()
     }
 }
 

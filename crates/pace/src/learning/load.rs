@@ -102,6 +102,11 @@ impl LearningPace {
     pub(super) fn judge_concurrency(&mut self, observation: &Observation) {
         let concurrency = &mut self.concurrency;
         let Some(cap) = concurrency.cap else { return };
+        // What left before the cap was set says nothing of it.
+        if concurrency.trial.is_some() && observation.ticket.epoch != self.epoch {
+            concurrency.trial = Some(self.history.accepted);
+            return;
+        }
         if observation.ticket.in_flight >= cap {
             concurrency.at_cap += 1;
         }

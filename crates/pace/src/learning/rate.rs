@@ -1,8 +1,9 @@
 //! The rate while nothing goes wrong: held, crept above, grown.
 
 use super::{
-    DOUBLING, DOUBLING_SETTLE, HOLD_REQUESTS, HOLD_SECONDS, HOLD_SECONDS_MAX, LearningPace, Mode,
-    PROBE_DOUBLING, PROBE_EXCESS, RATE_FIRST, RATE_MAX, RATE_MIN,
+    CATCH_UP, DOUBLING, DOUBLING_SETTLE, HOLD_REQUESTS, HOLD_SECONDS, HOLD_SECONDS_MAX,
+    LearningPace, Mode, PROBE_DOUBLING, PROBE_EXCESS, RATE_FIRST, RATE_MAX, RATE_MIN,
+    SHARE_CAREFUL, refused::SLOW,
 };
 use crate::trace::{Kind, Why};
 
@@ -41,6 +42,18 @@ impl LearningPace {
         }
     }
 
+    /// Sooner than the rate has it if much of a known window's quota is unused: nothing that a
+    /// sliding window allows is lost by a wait.
+    pub(super) fn caught_up(&self, at: f64, now: f64) -> f64 {
+        let is_held = self.kind == Kind::Window && self.sure && self.mode == Mode::Hold;
+        match self.window.filter(|_| is_held && !self.credit_fails) {
+            Some(window) if self.history.sent_about(now, window.width) < 0.96 * window.quota => {
+                at.min(self.sent_at + 1.0 / (CATCH_UP * self.rate))
+            }
+            _ => at,
+        }
+    }
+
     pub(super) fn probe(&mut self, doublet: bool) {
         self.rate = self.limit.unwrap_or(self.rate).clamp(RATE_MIN, RATE_MAX);
         self.mode = Mode::Probe { busy: 0.0, taken: self.history.accepted, doublet };
@@ -71,29 +84,36 @@ impl LearningPace {
                     self.hold(now);
                 }
             }
+            Mode::Hold if self.careful_until > now => {
+                let limit = self.limit.unwrap_or(self.rate);
+                self.rate = (limit * SHARE_CAREFUL).clamp(RATE_MIN, RATE_MAX);
+            }
             Mode::Hold => {
+                if self.careful_until > f64::NEG_INFINITY {
+                    self.careful_until = f64::NEG_INFINITY;
+                    self.resume_hold();
+                }
                 self.held_sent = self.held_sent.saturating_add(1);
                 let (since, sent) = (self.held_since, self.held_sent);
+                // A probe costs a refusal, and what that costs is known.
+                let (patience, few) = if self.sure { (0.03, HOLD_REQUESTS) } else { (0.2, 50) };
+                let most =
+                    if self.kind == Kind::Penalty { f64::INFINITY } else { HOLD_SECONDS_MAX };
+                let wait = (self.refusal_cost / patience).min(most);
                 let (seconds, requests) = match self.kind {
-                    // A probe costs a refusal, and here the refusal costs much more.
-                    Kind::Penalty => (60.0 * self.penalty.unwrap_or(10.0), 20_000),
-                    // Here it costs the wait that the server asks for.
-                    Kind::Window if self.told_until > 0.0 => (20.0, 1_000),
                     // Here it costs some latency only.
                     Kind::Queue | Kind::Overload => (4.0, 100),
                     // It may well come back.
                     _ if self.rate < 0.9 * self.fell_from => {
-                        (1.5, (2.0 * self.rate).clamp(40.0, 250.0) as u32)
+                        (1.5_f64.max(wait), (2.0 * self.rate).clamp(40.0, 250.0) as u32)
                     }
-                    _ => (HOLD_SECONDS, HOLD_REQUESTS),
+                    _ => (HOLD_SECONDS.max(wait), few),
                 };
                 if now - since >= 1.0 && sent >= 20 {
                     self.settled = self.limit;
                 }
-                let is_long = now - since >= HOLD_SECONDS_MAX && sent >= 3;
-                if (now - since >= seconds && sent >= requests)
-                    || (is_long && self.kind != Kind::Penalty)
-                {
+                let is_long = now - since >= HOLD_SECONDS_MAX.max(seconds) && sent >= 3;
+                if (now - since >= seconds && sent >= requests) || is_long {
                     self.probe(false);
                 }
             }
@@ -126,7 +146,9 @@ impl LearningPace {
                     self.window = None;
                     self.limit = None;
                     self.probe_excess = None;
-                    self.mode = Mode::Seek;
+                    // Where answers are late, so are refusals.
+                    let is_slow = round_trip > SLOW && self.last_refusal.is_some();
+                    self.mode = if is_slow { Mode::Settle } else { Mode::Seek };
                     let rate = self.rate;
                     self.tell(Why::HeldAbove(rate));
                 }

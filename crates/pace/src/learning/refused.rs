@@ -1,10 +1,30 @@
 //! What a refusal says: of the rate, of the requests under way, of a quota.
 
-use super::{LearningPace, Mode, RATE_MIN, USE_WIDTHS, Window, blocked::RARE};
+use super::{Concurrency, LearningPace, Mode, RATE_MIN, USE_WIDTHS, Window, reopened::RARE};
 use crate::{
     Observation,
     trace::{Kind, Why},
 };
+
+/// A wait that the server asks for, up to this, is just one of a bucket that knows its rate.
+pub(super) const SHORT: f64 = 0.15;
+
+/// The near past by which a limit is measured from below, seconds, and what a bucket takes beyond
+/// its rate if nothing is known of it.
+const LATELY: [f64; 2] = [0.2, 0.4];
+const BUCKETFUL: f64 = 6.0;
+
+/// After a fall of the limit we stay well below what is left for so long: few requests have measured it.
+const CAREFUL: f64 = 2.2;
+
+/// A refusal that may be one by chance comes after so many that were taken.
+const LONE_AFTER: u64 = 100;
+
+/// With answers that take so long, two under way are not two that happened to leave together.
+pub(super) const SLOW: f64 = 0.01;
+
+/// So many between two refusals are no guess.
+const SURE: u64 = 25;
 
 impl LearningPace {
     pub(super) fn refused(&mut self, observation: &Observation, now: f64) {
@@ -24,9 +44,23 @@ impl LearningPace {
             }
         }
         if ticket.epoch != self.epoch {
-            if let (Mode::Blocked(blocked), Some(told)) = (&mut self.mode, told) {
-                blocked.wait_until(now + told);
+            if let Mode::Blocked(blocked) = &mut self.mode {
+                blocked.was_refused_too(sent_at);
             }
+            if let (Mode::Blocked(blocked), Some(told)) = (&mut self.mode, told)
+                && now + told > blocked.next_at
+            {
+                blocked.wait_until(now, told);
+            }
+            return;
+        }
+        if told.is_none_or(|told| told <= 0.0)
+            && self.may_be_lone(now)
+            && self.signal.is_lone(self.history.accepted)
+        {
+            self.lone_since_cut = true;
+            self.next_at = self.next_at.max(now + 1.0 / self.rate);
+            self.tell(Why::LoneRefusal(self.rate));
             return;
         }
         self.epoch = self.epoch.wrapping_add(1);
@@ -35,27 +69,50 @@ impl LearningPace {
         }
         self.refused_in_row += 1;
         if let Mode::Blocked(blocked) = &mut self.mode {
-            let wait = blocked.refused(sent_at, now, told);
+            let wait = blocked.refused(&self.history, sent_at, now, told);
             self.tell(Why::AllRefused(wait));
             return;
         }
         if told.is_none() && self.blame_concurrency(ticket.in_flight) {
             return;
         }
-        if told.is_some_and(|told| told > 0.0) || self.refused_in_row >= 2 {
+        if told.is_some_and(|told| told > SHORT || self.ends_a_window(sent_at, now + told))
+            || self.refused_in_row >= 2
+        {
             self.block(sent_at, now, told);
         } else {
             self.cut(sent_at, now);
         }
     }
 
+    /// Whether a refusal comes at a time at which none is expected.
+    fn may_be_lone(&self, now: f64) -> bool {
+        let is_counted = self.concurrency.confirmed || self.concurrency.trial.is_some();
+        let is_first = self.refused_in_row == 0 && !is_counted;
+        let taken = self.last_refusal.map_or(0, |(_, accepted)| self.history.accepted - accepted);
+        let is_known = self.mode == Mode::Hold && self.sure && now >= self.careful_until;
+        let is_known = is_known && (taken >= LONE_AFTER || self.lone_since_cut);
+        let has_begun = self.history.accepted >= 20 && !matches!(self.mode, Mode::Blocked(_));
+        is_first && (is_known || (has_begun && self.signal.is_noisy()))
+    }
+
     /// Whether a refusal is put down to the number of requests under way.
     pub(super) fn blame_concurrency(&mut self, in_flight: u32) -> bool {
+        let round_trip = self.round_trip();
         let concurrency = &mut self.concurrency;
         match (concurrency.confirmed, concurrency.trial) {
             (true, _) => {
                 let Some(cap) = concurrency.cap else { return false };
                 if in_flight < cap {
+                    return false;
+                }
+                let is_again = self.history.accepted - concurrency.moved_at < 50;
+                concurrency.misses = if is_again { concurrency.misses + 1 } else { 0 };
+                concurrency.moved_at = self.history.accepted;
+                if concurrency.misses >= 3 {
+                    // Lower and lower, and refused all the same: it is the rate.
+                    *concurrency = Concurrency::default();
+                    self.kind = Kind::Bucket;
                     return false;
                 }
                 concurrency.cap = Some((cap - 1).max(1));
@@ -72,7 +129,7 @@ impl LearningPace {
                 false
             }
             (false, None)
-                if in_flight >= 4
+                if (in_flight >= 4 || (in_flight >= 2 && round_trip > SLOW))
                     && matches!(self.kind, Kind::Unknown | Kind::Concurrency)
                     && matches!(self.mode, Mode::Seek | Mode::Settle) =>
             {
@@ -91,17 +148,18 @@ impl LearningPace {
     pub(super) fn usual_use(&mut self, sent_at: f64) -> Option<Window> {
         let mut found = None;
         for (width, seconds) in USE_WIDTHS.into_iter().enumerate() {
-            let used = f64::from(
-                self.history.sent_within(sent_at, seconds).saturating_sub(self.refused_in_row),
-            );
-            let (at, before) = self.uses[width];
+            let used = self.used(sent_at, seconds).round();
+            let (at, before, rate) = self.uses[width];
+            let (before, rate) = (f64::from(before), f64::from(rate));
             // Long enough after the last that most of it is other requests.
             if sent_at - at < 0.6 * seconds {
                 continue;
             }
-            self.uses[width] = (sent_at, used);
-            let near = (used - before).abs() <= (0.025 * used).max(1.0);
-            if found.is_none() && near && sent_at - at < 20.0 * seconds {
+            self.uses[width] = (sent_at, used as f32, self.rate as f32);
+            // At the same rate it is the same number in any case.
+            let near = (used - before).abs() <= (0.025 * used).max(1.0)
+                && (self.rate - rate).abs() > 0.05 * rate;
+            if found.is_none() && near && used >= 2.0 && sent_at - at < 20.0 * seconds {
                 found = Some(Window { width: seconds, quota: used.min(before) });
             }
         }
@@ -114,8 +172,20 @@ impl LearningPace {
         (busy > at).then(|| (self.history.accepted - accepted, busy - at))
     }
 
+    /// What a bucket took in the near past, less a bucketful: the limit is above.
+    fn taken_lately(&self, now: f64) -> f64 {
+        let burst = self.burst().max(BUCKETFUL);
+        let taken = |seconds: f64| self.history.rate(now, seconds) - burst / seconds;
+        if self.kind == Kind::Bucket {
+            LATELY.map(taken).into_iter().fold(0.0, f64::max)
+        } else {
+            0.0
+        }
+    }
+
     /// One refusal while others are taken.
     pub(super) fn cut(&mut self, sent_at: f64, now: f64) {
+        self.lone_since_cut = false;
         let busy = self.busy_at(now);
         let between = self.since_refusal(busy);
         if self.last_refusal.is_none() && self.mode == Mode::Seek {
@@ -130,7 +200,25 @@ impl LearningPace {
             let estimate = between
                 .filter(|it| it.0 >= 8 && it.1 >= window.width)
                 .map(|(taken, seconds)| taken as f64 / seconds);
-            if estimate.is_some_and(|estimate| estimate < 0.8 * window.quota / window.width) {
+            // One that is full takes as many as leave it.
+            let (taken, left) = match between {
+                Some((taken, seconds)) if seconds < 0.7 * window.width => {
+                    let older = self.history.sent_about(sent_at, window.width + seconds);
+                    let left = older - self.history.sent_about(sent_at, window.width);
+                    (self.turnover.0 + taken as f32, self.turnover.1 + left as f32)
+                }
+                _ => (0.0, 0.0),
+            };
+            self.turnover = (taken, left);
+            if left >= 8.0 && taken < 0.6 * left {
+                self.turnover = (0.0, 0.0);
+                self.limit = Some(window.quota / window.width * f64::from(taken / left).max(0.4));
+                self.fell_from = self.fell_from.max(window.quota / window.width);
+                self.window = None;
+                self.kind = Kind::Bucket;
+                self.sure = false;
+                self.careful_until = now + CAREFUL;
+            } else if estimate.is_some_and(|it| it < 0.8 * window.quota / window.width) {
                 // Refused with room left: it is no window, or it has shrunk.
                 self.window = None;
                 self.kind = Kind::Bucket;
@@ -157,6 +245,8 @@ impl LearningPace {
             self.kind = Kind::Bucket;
             self.penalty = None;
         }
+        let known = self.limit.filter(|_| self.sure);
+        self.refusal_cost = (self.told_until - now).clamp(0.0, SHORT);
         let why = match between {
             Some((taken, seconds)) => Why::TakenBetweenRefusals(taken, seconds),
             None => Why::RefusedAt(self.rate),
@@ -176,6 +266,10 @@ impl LearningPace {
             }
             (Mode::Settle, Some(estimate)) => {
                 // The first bucketful may have been cut short: the truth is between the two.
+                let estimate = match self.settled {
+                    Some(_) => estimate.max(self.taken_lately(now).min(self.rate)),
+                    None => estimate,
+                };
                 let near = self.rate < 1.5 * estimate;
                 let estimate = if near { f64::midpoint(estimate, self.rate) } else { estimate };
                 self.limit = Some(estimate.min(self.rate));
@@ -192,10 +286,11 @@ impl LearningPace {
                     // and the rate at the refusal is nearer. Too high shows soon, too low does not.
                     let is_near = self.rate < 1.3 * estimate && !self.measured;
                     let hopeful = if is_near { 0.97 * self.rate } else { estimate };
+                    let hopeful = hopeful.max(self.taken_lately(now).min(0.97 * self.rate));
                     self.limit = Some(estimate.max(hopeful).min(self.rate).max(limit * 0.5));
                 } else {
                     // What fell may stay there: fewer and fewer attempts.
-                    self.fell_from *= 0.8;
+                    self.fell_from *= 0.92;
                     let excess = probed - limit * busy;
                     let usual = self.probe_excess.unwrap_or(excess);
                     if excess > 1.3 * usual + 2.0 && busy > 0.0 {
@@ -224,6 +319,7 @@ impl LearningPace {
                 let before = self.limit.unwrap_or(most);
                 if let Some(limit) = self.limit.filter(|limit| most < 0.75 * limit) {
                     self.fell_from = self.fell_from.max(limit);
+                    self.careful_until = now + CAREFUL;
                 }
                 // A rare one takes little away, and what is rare without a limit must not bring us
                 // down step by step.
@@ -241,11 +337,20 @@ impl LearningPace {
             }
             (Mode::Hold | Mode::Drain { .. }, None) => {
                 self.fell_from = self.fell_from.max(self.limit.unwrap_or(0.0));
+                self.careful_until = now + CAREFUL;
                 self.rate = (self.rate * 0.5).max(RATE_MIN);
                 self.limit = None;
                 self.mode = Mode::Settle;
             }
             (Mode::Blocked(_), _) => {}
+        }
+        let least = self.limit_least(now);
+        self.limit = self.limit.map(|limit| limit.max(least));
+        let is_as_known = |limit: f64| known.is_some_and(|it| (it - limit).abs() < 0.1 * it);
+        self.sure =
+            between.is_some_and(|(taken, _)| taken >= SURE) || self.limit.is_some_and(is_as_known);
+        if self.mode == Mode::Hold {
+            self.resume_hold();
         }
         self.credit = 0.0;
         self.next_at = now + 1.0 / self.rate;

@@ -6,25 +6,44 @@ use crate::{
     trace::{Kind, Why},
 };
 
-/// Ambiguous answers at most so many answers apart belong together.
-const NEAR: u32 = 10;
-/// So many together are a sign, of a limiter that closes the door or of a server in trouble.
-const SILENT_MIN: u32 = 2;
-const FAILED_MIN: u32 = 3;
+/// A sum of evidence that forgets what speaks against it: Page's CUSUM ("Continuous inspection
+/// schemes", Biometrika 41, 1954), whose steps are the logarithms of likelihood ratios as in Wald's
+/// sequential test.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cusum(f32);
+
+impl Cusum {
+    /// Takes an event after so many answers that were none; `weight` speaks for a cause, each of
+    /// the others with `against` for chance.
+    fn take(&mut self, others: f32, weight: f32, against: f32) -> f32 {
+        self.0 = (self.0 - against * others).max(0.0) + weight;
+        self.0
+    }
+}
+
+/// Of the answers around a sign, so large a share is ambiguous.
+const SHARE_OF_SIGN: f32 = 0.5;
+/// Evidence that is enough for a limiter that closes the door, and for a server in trouble.
+const SILENT_ENOUGH: f32 = 4.5;
+const FAILED_ENOUGH: f32 = 6.5;
+/// The share of answers that is ambiguous for no reason: at least and at most, and its memory.
+const NOISE_MIN: f32 = 0.02;
+const NOISE_MAX: f32 = 0.15;
+const NOISE_ANSWERS: f32 = 128.0;
 /// Single ones that keep coming at most so many answers apart are noise: no limiter that we stay
 /// under refuses so often.
-const NOISE: u32 = 40;
-const NOISE_MIN: u32 = 6;
-/// So many together are a sign even where there is noise.
-const NOISY_MIN: u32 = 5;
+const NEAR: u32 = 10;
+const OFTEN: u32 = 40;
+const ALONE_MIN: u32 = 6;
 
 /// Ambiguous answers of one sort.
 #[derive(Debug, Clone, Copy, Default)]
 struct Ambiguous {
     /// Answers since the last.
-    since: Option<u32>,
-    /// Near to each other, up to the last.
-    together: u32,
+    since: u32,
+    evidence: Cusum,
+    /// Their share among the answers.
+    share: f32,
     /// Alone, and yet not rare, up to the last.
     alone: u32,
     /// They came together once: since then one is enough, until they prove to be noise.
@@ -33,37 +52,51 @@ struct Ambiguous {
 
 impl Ambiguous {
     fn count(&mut self) {
-        self.since = self.since.map(|count| count.saturating_add(1));
+        self.since = self.since.saturating_add(1);
     }
 
-    fn is_sign(&mut self, together_min: u32) -> bool {
-        match self.since.replace(0) {
-            Some(since) if since <= NEAR => {
-                self.together += 1;
-                self.known |= self.together >= together_min && self.alone < NOISE_MIN;
-            }
-            Some(since) if since <= NOISE => {
-                self.together = 1;
-                self.alone += 1;
-            }
-            _ => {
-                self.together = 1;
-                self.alone = 0;
-            }
-        }
-        if self.alone >= NOISE_MIN {
+    fn is_sign(&mut self, enough: f32) -> bool {
+        let others = self.since.saturating_sub(1);
+        self.since = 0;
+        self.share = self.share * (1.0 - 1.0 / NOISE_ANSWERS).powi(others.min(10_000) as i32)
+            + 1.0 / NOISE_ANSWERS;
+        self.alone = match others {
+            0..=NEAR => self.alone,
+            _ if others <= OFTEN => self.alone + 1,
+            _ => 0,
+        };
+        let noise = self.share.clamp(NOISE_MIN, NOISE_MAX);
+        let weight = (SHARE_OF_SIGN / noise).ln();
+        let against = ((1.0 - noise) / (1.0 - SHARE_OF_SIGN)).ln();
+        let is_sign = self.evidence.take(others as f32, weight, against) >= enough;
+        self.known |= is_sign && self.alone < ALONE_MIN;
+        if self.alone >= ALONE_MIN {
             self.known = false;
-            return self.together >= NOISY_MIN;
         }
-        self.known || self.together >= together_min
+        self.known || is_sign
     }
 }
+
+/// Explicit refusals below a limit that has held: the weight of each, what each request between
+/// them takes away, and how much is enough. A limit that fell refuses many at once; one that is
+/// a little too high refuses a few in a hundred.
+const FALL: (f32, f32, f32) = (3.0, 0.2, 5.5);
+const EXCESS: (f32, f32, f32) = (1.9, 0.017, 3.6);
+/// The same where refusals have come without a reason before.
+const EXCESS_NOISY: (f32, f32, f32) = (1.2, 0.036, 5.0);
+/// After so many without a reason.
+const NOISY_MIN: u8 = 12;
 
 /// Tells noise from a limit that does not say its name.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Signal {
     silent: Ambiguous,
     failed: Ambiguous,
+    fall: Cusum,
+    excess: Cusum,
+    /// Accepted in total at the last lone refusal, and how many there were.
+    lone_at: u64,
+    lone: u8,
 }
 
 impl Signal {
@@ -71,6 +104,28 @@ impl Signal {
         let mut signal = Self::default();
         signal.silent.known = silent;
         signal
+    }
+
+    /// Whether a refusal at a rate that was taken for long is one by chance: nothing follows it.
+    pub(super) fn is_lone(&mut self, accepted: u64) -> bool {
+        let others = accepted.saturating_sub(self.lone_at).min(1 << 20) as f32;
+        self.lone_at = accepted;
+        let is_noisy = self.lone >= NOISY_MIN || self.is_noisy();
+        let excess = if is_noisy { EXCESS_NOISY } else { EXCESS };
+        let is_fall = self.fall.take(others, FALL.0, FALL.1) >= FALL.2;
+        let is_excess = self.excess.take(others, excess.0, excess.1) >= excess.2;
+        if is_fall || is_excess {
+            (self.fall, self.excess) = (Cusum(0.0), Cusum(0.0));
+            self.lone = 0;
+            return false;
+        }
+        self.lone = self.lone.saturating_add(1);
+        true
+    }
+
+    /// Whether requests fail without a reason, as no limiter makes them.
+    pub(super) fn is_noisy(&self) -> bool {
+        !self.failed.known && self.failed.share > 1.5 / NOISE_ANSWERS
     }
 
     /// Whether silent refusals were told from noise.
@@ -84,10 +139,10 @@ impl Signal {
         match answer {
             Answer::Accepted => Meaning::Taken,
             Answer::Refused => Meaning::Refused,
-            Answer::Unavailable | Answer::Dropped if self.silent.is_sign(SILENT_MIN) => {
+            Answer::Unavailable | Answer::Dropped if self.silent.is_sign(SILENT_ENOUGH) => {
                 Meaning::Refused
             }
-            Answer::Failed | Answer::TimedOut if self.failed.is_sign(FAILED_MIN) => {
+            Answer::Failed | Answer::TimedOut if self.failed.is_sign(FAILED_ENOUGH) => {
                 Meaning::Overloaded
             }
             _ => Meaning::Noise,
@@ -114,7 +169,7 @@ impl LearningPace {
         }
         let limit = self.limit.map_or(0.8 * self.rate, |limit| 0.95 * limit);
         self.limit = Some(limit.max(RATE_MIN));
-        if in_flight >= 2 && !self.concurrency.confirmed {
+        if in_flight >= 4 && !self.concurrency.confirmed {
             self.concurrency.cap = Some((in_flight / 2).max(1));
             self.concurrency.at_cap = 0;
         }

@@ -1,6 +1,6 @@
 //! A client that asks for a number of items, each until it has it, paced by a controller.
 
-use crate::server::{Reply, Server, between, one_way};
+use crate::server::{Reply, Server, between};
 use env::{Entropy, Moment};
 use jiff::{SignedDuration, Timestamp};
 use pace::{Answer, LearningPace, Observation, Pace, Permit, Ticket};
@@ -36,6 +36,15 @@ impl Score {
     pub(crate) fn refused_share(&self) -> f64 {
         self.refused as f64 / self.requests.max(1) as f64
     }
+
+    /// The share refused in the second that begins a second after a fall of the limit.
+    pub(crate) fn fallen(&self, fell_at: f64) -> f64 {
+        let second = (fell_at + 1.0)..(fell_at + 2.0);
+        let within = |it: &&(f64, bool)| second.contains(&it.0);
+        let all = self.log.iter().filter(within).count();
+        let refused = self.log.iter().filter(within).filter(|it| !it.1).count();
+        refused as f64 / all.max(1) as f64
+    }
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +65,8 @@ pub(crate) struct Settings {
     pub(crate) items: u64,
     pub(crate) ideal: f64,
     pub(crate) latency: f64,
+    pub(crate) jitter: f64,
+    pub(crate) stall_one_in: u32,
     pub(crate) seed: u64,
     /// Begins at this time of its clocks.
     pub(crate) begins: f64,
@@ -106,7 +117,7 @@ pub(crate) fn run(paces: &mut [LearningPace], server: &mut Server, settings: &Se
             }
             Happening::Leaves(id) => {
                 server.in_flight -= 1;
-                let at = nanos(now + one_way(&mut rng, settings.latency));
+                let at = nanos(now + one_way(&mut rng, settings));
                 events.push(Reverse((at, Happening::Returns(id))));
                 continue;
             }
@@ -178,14 +189,17 @@ pub(crate) fn run(paces: &mut [LearningPace], server: &mut Server, settings: &Se
                         number += 1;
                         let id = number * ENGINES_MAX + engine as u64;
                         requests.insert(id, Request { ticket, left_at: now, reply: None });
-                        let at = nanos(now + one_way(&mut rng, settings.latency));
+                        let at = nanos(now + one_way(&mut rng, settings));
                         events.push(Reverse((at, Happening::Arrives(id))));
                     }
                     Permit::At(at) => {
                         // Timers tick in milliseconds, and are late.
                         let late = (at.as_secs_f64() * 1000.0).ceil() / 1000.0
                             + between(&mut rng, 0.0, 0.0004);
-                        let at = nanos(late.max(now + 1e-6));
+                        let is_late = settings.stall_one_in > 0
+                            && between(&mut rng, 0.0, f64::from(settings.stall_one_in)) < 1.0;
+                        let stall = if is_late { between(&mut rng, 0.0, 0.02) } else { 0.0 };
+                        let at = nanos((late + stall).max(now + 1e-6));
                         if at < wakes_at {
                             wakes_at = at;
                             events.push(Reverse((at, Happening::Wakes)));
@@ -200,6 +214,12 @@ pub(crate) fn run(paces: &mut [LearningPace], server: &mut Server, settings: &Se
     latencies.sort_by(f64::total_cmp);
     score.p50 = latencies.get(latencies.len() / 2).copied().unwrap_or(0.0);
     score
+}
+
+/// The network's latency one way, in seconds.
+fn one_way(rng: &mut Entropy, settings: &Settings) -> f64 {
+    let tail = -between(rng, 0.001, 1.0).ln();
+    settings.latency / 2.0 * (1.0 + settings.jitter * tail)
 }
 
 /// When half a second first took 90 % of what the limit allows.

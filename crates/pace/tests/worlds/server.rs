@@ -14,25 +14,81 @@ pub(crate) struct ServerFile {
     pub(crate) burst: f64,
     #[serde(default)]
     pub(crate) burst_seconds: f64,
-    #[serde(default)]
+    /// Seconds.
+    #[serde(default = "one")]
     pub(crate) window: f64,
+    /// Seconds for which one excess closes it.
     #[serde(default)]
     pub(crate) block: f64,
+    /// Requests under way; else what the service time makes of the rate.
+    #[serde(default)]
+    pub(crate) cap: u32,
+    /// This limiter's part of the scenario's rate.
+    #[serde(default = "one")]
+    pub(crate) limit_share: f64,
     /// `429`, `503`, `drop`, `timeout`.
     #[serde(default = "status")]
     pub(crate) refusal: String,
     #[serde(default)]
     pub(crate) headers: bool,
+    /// How a refusal says when to come back.
     #[serde(default)]
-    pub(crate) retry_after: bool,
+    pub(crate) retry_after: RetryAfter,
     /// Milliseconds of work for a request.
     #[serde(default)]
     pub(crate) service: f64,
     #[serde(default)]
     pub(crate) aligned: bool,
+    /// Refuses this share of all requests, whatever their rate, and fails at another.
+    #[serde(default)]
+    pub(crate) refuses: f64,
+    #[serde(default)]
+    pub(crate) fails: f64,
+    /// Its answers' heads are full of nonsense.
+    #[serde(default)]
+    pub(crate) lies: bool,
     /// From these shares of the job on, the limit is this share of itself.
     #[serde(default)]
     pub(crate) shifts: Vec<[f64; 2]>,
+    /// Further limiters behind this one.
+    #[serde(default)]
+    pub(crate) also: Vec<ServerFile>,
+}
+
+/// The forms of `Retry-After`, as `fetch` reads them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RetryAfter {
+    #[default]
+    None,
+    /// Whole seconds, rounded up, at least 1.
+    Seconds,
+    /// With a fraction.
+    Exact,
+    /// Whole seconds, cut off: too early.
+    Cut,
+    /// A date, rounded up to a second, beside a `Date` that is cut off.
+    Date,
+    /// A date that is cut off as well.
+    DateCut,
+}
+
+impl RetryAfter {
+    fn seconds(self, now: f64, wait: f64) -> Option<f64> {
+        let seconds = match self {
+            Self::None => return None,
+            Self::Seconds => wait.ceil().max(1.0),
+            Self::Exact => wait,
+            Self::Cut => wait.floor(),
+            Self::Date => (now + wait).ceil() - now.floor(),
+            Self::DateCut => (now + wait).floor() - now.floor(),
+        };
+        Some(seconds.max(0.0))
+    }
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 fn status() -> String {
@@ -59,14 +115,20 @@ pub(crate) struct Server {
     times: VecDeque<f64>,
     opened_at: f64,
     count: f64,
+    before: f64,
     blocked_until: f64,
     // queue and workers
     free_at: Vec<f64>,
+    /// By how much its clock's windows are shifted.
+    phase: f64,
+    also: Vec<Self>,
     pub(crate) in_flight: u32,
 }
 
 impl Server {
-    pub(crate) fn new(file: &ServerFile, rate: f64, job: f64) -> Self {
+    pub(crate) fn new(file: &ServerFile, rate: f64, job: f64, seed: u64) -> Self {
+        let also = file.also.iter().map(|it| Self::new(it, rate, job, seed)).collect();
+        let rate = rate * file.limit_share;
         let burst = file.burst + file.burst_seconds * rate;
         let workers = ((rate * file.service / 1000.0).round() as usize).max(1);
         Self {
@@ -78,8 +140,11 @@ impl Server {
             times: VecDeque::new(),
             opened_at: f64::NEG_INFINITY,
             count: 0.0,
+            before: 0.0,
             blocked_until: f64::NEG_INFINITY,
             free_at: vec![0.0; workers],
+            phase: file.window * Entropy::from_seed(seed).child("phase").unit(),
+            also,
             in_flight: 0,
         }
     }
@@ -90,18 +155,16 @@ impl Server {
         self.rate * shift.map_or(1.0, |shift| shift[1])
     }
 
-    fn refusal(&self, wait: f64) -> Reply {
+    fn refusal(&self, now: f64, wait: f64) -> Reply {
         let (answer, after) = match self.file.refusal.as_str() {
             "503" => (Answer::Unavailable, 0.0),
             "drop" => (Answer::Dropped, 0.0),
             "timeout" => (Answer::TimedOut, 2.0),
             _ => (Answer::Refused, 0.0),
         };
-        let mut advice = Advice::default();
-        if self.file.retry_after {
-            advice.retry_after = Some(Duration::from_secs_f64(wait.ceil().max(1.0)));
-        }
-        Reply { answer, after, advice }
+        let told = self.file.retry_after.seconds(now + self.phase, wait);
+        let retry_after = told.map(Duration::from_secs_f64);
+        Reply { answer, after, advice: Advice { retry_after, ..Advice::default() } }
     }
 
     fn accepted(&self, rng: &mut Entropy) -> Reply {
@@ -114,6 +177,41 @@ impl Server {
     }
 
     pub(crate) fn arrive(&mut self, now: f64, rng: &mut Entropy) -> Reply {
+        let is_faulty = self.file.refuses + self.file.fails > 0.0;
+        let draw = if is_faulty { between(rng, 0.0, 1.0) } else { 1.0 };
+        if draw < self.file.refuses {
+            return self.refusal(now, 1.0);
+        }
+        if draw < self.file.refuses + self.file.fails {
+            let is_unavailable = between(rng, 0.0, 3.0) < 1.0;
+            let answer = if is_unavailable { Answer::Unavailable } else { Answer::Failed };
+            return Reply { answer, after: 0.001, advice: Advice::default() };
+        }
+        let mut reply = self.judge(now, rng);
+        for limiter in &mut self.also {
+            if reply.answer != Answer::Accepted {
+                break;
+            }
+            limiter.in_flight = self.in_flight;
+            let next = limiter.arrive(now, rng);
+            reply = match next.answer {
+                Answer::Accepted => Reply { after: reply.after.max(next.after), ..reply },
+                _ => next,
+            };
+        }
+        if self.file.lies {
+            reply.advice = lie(rng, reply.advice);
+        }
+        reply
+    }
+
+    /// When the window that holds `now` opened.
+    fn edge_before(&self, now: f64) -> f64 {
+        let window = self.file.window;
+        ((now + self.phase) / window).floor() * window - self.phase
+    }
+
+    fn judge(&mut self, now: f64, rng: &mut Entropy) -> Reply {
         let rate = self.rate_at(now);
         let burst = self.file.burst + self.file.burst_seconds * rate;
         let window = self.file.window;
@@ -125,35 +223,34 @@ impl Server {
                     self.tokens -= 1.0;
                     self.accepted(rng)
                 } else {
-                    self.refusal((1.0 - self.tokens) / rate)
+                    self.refusal(now, (1.0 - self.tokens) / rate)
                 }
             }
             "queue" => {
                 let start = self.free_at[0].max(now);
                 if (start - now) * rate > burst {
-                    return self.refusal(1.0);
+                    return self.refusal(now, 1.0);
                 }
                 self.free_at[0] = start + 1.0 / rate;
                 Reply { after: start - now, ..self.accepted(rng) }
             }
             "fixed" | "penalty" => {
                 if now < self.blocked_until {
-                    return self.refusal(self.blocked_until - now);
+                    return self.refusal(now, self.blocked_until - now);
                 }
                 let quota = (rate * window).round();
                 if now >= self.opened_at + window {
                     self.count = 0.0;
-                    self.opened_at =
-                        if self.file.aligned { (now / window).floor() * window } else { now };
+                    self.opened_at = if self.file.aligned { self.edge_before(now) } else { now };
                 }
                 self.count += 1.0;
                 let reset = self.opened_at + window - now;
                 if self.count > quota && self.file.kind == "penalty" {
                     self.blocked_until = now + self.file.block;
-                    return self.refusal(self.file.block);
+                    return self.refusal(now, self.file.block);
                 }
                 let mut reply =
-                    if self.count > quota { self.refusal(reset) } else { self.accepted(rng) };
+                    if self.count > quota { self.refusal(now, reset) } else { self.accepted(rng) };
                 if self.file.headers {
                     reply.advice.quota = Some(quota as u64);
                     reply.advice.window = Some(Duration::from_secs_f64(window));
@@ -161,6 +258,25 @@ impl Server {
                     reply.advice.reset_after = Some(Duration::from_secs_f64(reset.ceil()));
                 }
                 reply
+            }
+            // What the last window took fades as the present one passes; by the clock.
+            "sliding_counter" => {
+                let quota = (rate * window).round();
+                let edge = self.edge_before(now);
+                if edge > self.opened_at {
+                    let is_next = edge < self.opened_at + 1.5 * window;
+                    self.before = if is_next { self.count } else { 0.0 };
+                    (self.count, self.opened_at) = (0.0, edge);
+                }
+                let faded = |at: f64| self.before * (1.0 - (at - edge) / window);
+                if self.count + faded(now) < quota {
+                    self.count += 1.0;
+                    self.accepted(rng)
+                } else {
+                    let most = (quota - self.count).max(0.0);
+                    let wait = (1.0 - most / self.before.max(1.0)) * window - (now - edge);
+                    self.refusal(now, wait.max(0.001))
+                }
             }
             "moving" | "counts_refused" => {
                 let quota = (rate * window).round() as usize;
@@ -176,25 +292,18 @@ impl Server {
                         self.times.pop_front();
                     }
                     let wait = self.times.front().map_or(1.0, |time| time + window - now);
-                    self.refusal(wait)
+                    self.refusal(now, wait)
                 }
             }
             "concurrency" => {
-                // The limit is a rate; the cap is what the service time makes of it.
-                let cap = (rate * self.file.service / 1000.0).round().max(1.0) as u32;
-                if self.in_flight > cap { self.refusal(1.0) } else { self.accepted(rng) }
+                let cap = match self.file.cap {
+                    0 => (rate * self.file.service / 1000.0).round().max(1.0) as u32,
+                    cap => cap,
+                };
+                if self.in_flight > cap { self.refusal(now, 1.0) } else { self.accepted(rng) }
             }
-            // No limit at all, and every now and then a refusal or a failure all the same.
-            "noise" => match between(rng, 0.0, 1.0) {
-                draw if draw < 0.005 => self.refusal(1.0),
-                draw if draw < 0.025 => {
-                    Reply { answer: Answer::Failed, after: 0.001, advice: Advice::default() }
-                }
-                draw if draw < 0.035 => {
-                    Reply { answer: Answer::Unavailable, after: 0.001, advice: Advice::default() }
-                }
-                _ => self.accepted(rng),
-            },
+            // No limit at all.
+            "open" => self.accepted(rng),
             "overload" => {
                 // Workers with a queue; whoever waits too long gets an error.
                 let worker = (0..self.free_at.len())
@@ -218,10 +327,19 @@ impl Server {
     }
 }
 
-/// A network's latency one way, in seconds.
-pub(crate) fn one_way(rng: &mut Entropy, latency: f64) -> f64 {
-    let tail = -between(rng, 0.001, 1.0).ln();
-    latency / 2.0 * (1.0 + 0.15 * tail)
+/// Negative, huge, of other centuries, contradictory: what `fetch` makes of it.
+fn lie(rng: &mut Entropy, advice: Advice) -> Advice {
+    let count = |draw: f64| Some((1e9_f64.powf(draw) - 1.0) as u64);
+    let time = |draw: f64| Some(Duration::from_secs_f64(3e7_f64.powf(draw) - 1.0));
+    let mut draw = || between(rng, 0.0, 1.0);
+    Advice {
+        retry_after: advice.retry_after,
+        quota: count(draw()),
+        window: time(draw()).filter(|it| it.as_millis() % 2 == 0),
+        remaining: count(draw()),
+        reset_after: time(draw()),
+        nonsense: draw() < 0.5,
+    }
 }
 
 /// An even draw.

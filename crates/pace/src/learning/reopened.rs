@@ -1,0 +1,378 @@
+//! What a closing and its end say of the limit.
+//!
+//! The counts at the closing and the time of its end are held against each kind of limiter: a quota
+//! by window, whose end the server tells to the second or the single requests find; a penalty,
+//! closed for a usual time since the excess; a bucket. One closing fits several. So a fit is sure
+//! only if its quota is a round number, as people choose them, or if an earlier closing had the
+//! same; until then the next attempt to go above it comes soon. What a closing before refutes is
+//! not believed.
+
+use super::{LearningPace, Mode, RATE_MAX, RATE_MIN, Window, blocked::Blocked, refused::SHORT};
+use crate::{
+    history::{USUAL, WIDTHS},
+    trace::{Kind, Why},
+};
+
+/// No shorter penalty is known.
+pub(super) const PENALTY_MIN: f64 = 2.0;
+/// A refusal after so many that were taken is a rare one.
+pub(super) const RARE: u64 = 50;
+/// What was taken in the near past is never believed to be more than this many limits.
+const GOODPUT_MOST: f64 = 3.0;
+
+/// What one closing fits.
+#[derive(Debug, Clone, Copy)]
+struct Fit {
+    kind: Kind,
+    limit: f64,
+    window: Option<Window>,
+    sure: bool,
+}
+
+impl Fit {
+    fn window(width: usize, quota: f64, sure: bool) -> Self {
+        let window = Window { width: WIDTHS[width], quota: quota.max(1.0) };
+        Self::of(Kind::Window, window, sure)
+    }
+
+    fn of(kind: Kind, window: Window, sure: bool) -> Self {
+        Self { kind, limit: window.quota / window.width, window: Some(window), sure }
+    }
+}
+
+impl LearningPace {
+    /// A request was taken again; it is not yet in the books.
+    pub(super) fn reopened(&mut self, blocked: &Blocked, sent_at: f64, now: f64) {
+        let closed_for = sent_at - blocked.since;
+        let between = self.since_refusal(blocked.busy).filter(|(taken, _)| *taken >= 4);
+        let cycle = between.map(|(taken, seconds)| taken as f64 / seconds);
+        self.last_refusal = Some((blocked.busy, self.history.accepted));
+        self.refused_in_row = 0;
+        self.refusal_cost = closed_for;
+        self.misses = if blocked.is_probed { 0 } else { self.misses.saturating_add(1) };
+        if !blocked.on_credit {
+            self.rate_refused = blocked.rate;
+        }
+        // One refusal after many that were taken: what was proven before is worth more than what
+        // one closing tells.
+        let is_rare = between.is_some_and(|(taken, _)| taken >= RARE);
+        let held = self.limit_held();
+        if blocked.on_credit && self.limit.is_some() {
+            self.reopened_after_credit(blocked);
+            self.last_refusal = Some((self.busy_at(now), self.history.accepted));
+            self.hold(now);
+        } else if let Some(limit) = held.filter(|_| is_rare) {
+            self.reopened_as_known(blocked, limit, cycle, closed_for);
+        } else if let Some(fit) = self.fit(blocked, sent_at, cycle) {
+            self.adopt_fit(fit, held, cycle, now);
+        } else {
+            self.reopened_unexplained(blocked, held, cycle, now);
+        }
+        self.closed_before = Some(closed_for);
+        self.next_at = now + 1.0 / self.rate;
+        self.tell(Why::Reopened(closed_for));
+    }
+
+    /// What had gathered was too much at once: a window has less, or nothing gathers.
+    fn reopened_after_credit(&mut self, blocked: &Blocked) {
+        let width = self.window_before.and_then(|window| {
+            let width =
+                WIDTHS[..USUAL].iter().position(|width| (*width - window.width).abs() < 1e-6)?;
+            Some((width, window)).filter(|_| window.width <= self.refusal_cost + 0.1)
+        });
+        // Nothing was left of the time before, so that the count is the quota.
+        match width.and_then(|(width, window)| Some((window, Self::quota_of(blocked, width)?))) {
+            Some((window, (quota, _))) if quota >= 0.6 * window.quota => {
+                self.window = Some(Window { quota, ..window });
+                self.limit = Some((quota / window.width).clamp(RATE_MIN, RATE_MAX));
+                self.sure = true;
+            }
+            _ => {
+                self.credit_fails = true;
+                self.kind = Kind::Bucket;
+                self.sure = false;
+                // What was taken in the second before the first refusal was less than was refused.
+                self.limit = self
+                    .limit
+                    .map(|limit| (limit * self.rate_refused.clamp(limit, 4.0 * limit)).sqrt());
+            }
+        }
+    }
+
+    /// The limit has held for long: it is lowered a little, or raised if that was tried.
+    fn reopened_as_known(
+        &mut self,
+        blocked: &Blocked,
+        limit: f64,
+        cycle: Option<f64>,
+        closed_for: f64,
+    ) {
+        let is_probed = blocked.is_probed;
+        let lowered = if self.kind == Kind::Penalty { 0.93 } else { 0.97 };
+        let is_lone = self.misses == 1 && self.signal.is_noisy();
+        let lowered = if is_lone { 1.0 } else { lowered };
+        let least = limit * f64::powi(lowered, i32::from(self.misses.clamp(1, 4)));
+        self.window = blocked.recognised;
+        let found = match blocked.recognised {
+            Some(window) => {
+                self.kind = Kind::Window;
+                window.quota / window.width
+            }
+            // Hardly any burst is taken: the rate at the refusal is near the limit.
+            None if is_probed && blocked.told && self.kind == Kind::Bucket => {
+                limit + 0.5 * (blocked.rate.min(1.5 * limit) - limit)
+            }
+            None => cycle.map_or(least, |cycle| cycle.clamp(least, limit)),
+        };
+        self.limit = Some(found);
+        self.sure = true;
+        if closed_for < 2.0 {
+            self.resume_hold();
+        } else {
+            self.rate = (0.25 * limit).max(RATE_MIN);
+            self.mode = Mode::Settle;
+        }
+    }
+
+    fn adopt_fit(&mut self, fit: Fit, held: Option<f64>, cycle: Option<f64>, now: f64) {
+        // Nothing that was proven is halved twice by one closing.
+        let mut limit = match held {
+            Some(held) if fit.kind != Kind::Penalty => fit.limit.max(0.5 * held),
+            _ => fit.limit,
+        };
+        if fit.window.is_none_or(|window| window.width <= 10.0) {
+            limit = limit.max(self.limit_least(now));
+        }
+        if let Some(held) = held
+            && limit < 0.75 * held
+        {
+            self.fell_from = self.fell_from.max(held);
+        }
+        self.kind = fit.kind;
+        self.sure = fit.sure;
+        self.window = fit.window.map(|it| Window { quota: (limit * it.width).max(1.0), ..it });
+        if fit.kind == Kind::Penalty {
+            self.window = None;
+        }
+        self.limit = Some(limit.clamp(RATE_MIN, RATE_MAX));
+        // A long window is a bold guess: a shorter one would take more.
+        let is_bold =
+            cycle.is_none() && !fit.sure && fit.window.is_some_and(|it| it.width > WIDTHS[0]);
+        self.spend_what_gathered();
+        if is_bold && fit.kind != Kind::Penalty && self.refusal_cost < 0.3 {
+            self.probe(false);
+        } else {
+            self.hold(now);
+        }
+    }
+
+    /// Nobody is believed to take much less than what was taken in the last ten seconds, or the last minute.
+    pub(super) fn limit_least(&self, now: f64) -> f64 {
+        if self.history.accepted < 20 {
+            return 0.0;
+        }
+        let taken = |seconds: f64| self.history.sent_about(now, seconds) / seconds;
+        taken(10.0).max(taken(60.0)) / GOODPUT_MOST
+    }
+
+    fn reopened_unexplained(
+        &mut self,
+        blocked: &Blocked,
+        held: Option<f64>,
+        cycle: Option<f64>,
+        now: f64,
+    ) {
+        self.window = None;
+        if blocked.told {
+            self.kind = Kind::Bucket;
+        }
+        let whole = self.history.accepted as f64 / self.busy_at(now).max(0.1);
+        // Nothing gathers while we wait: faster than this, slower than what was refused.
+        let is_between = self.credit_fails && blocked.told;
+        let between = if is_between { f64::from(blocked.used[0]) } else { 0.0 };
+        let between = (between * blocked.rate).sqrt();
+        let found = cycle.unwrap_or(whole).max(between).min(blocked.rate);
+        let found = match held {
+            Some(held) => found.clamp(0.5 * held, held.max(between)),
+            None => found.max(self.limit.map_or(0.0, |limit| 0.5 * limit)),
+        };
+        self.limit = Some(found.clamp(RATE_MIN, RATE_MAX));
+        self.sure = false;
+        self.spend_what_gathered();
+        // What was taken in a whole cycle is the limit; else it is still to be found.
+        if cycle.is_some() { self.hold(now) } else { self.probe(true) }
+    }
+
+    /// What a bucket or a window has gathered while we waited may be taken at once, unless that was
+    /// refused before.
+    fn spend_what_gathered(&mut self) {
+        let is_fit = matches!(self.kind, Kind::Bucket | Kind::Window);
+        if is_fit && !self.credit_fails {
+            let gathered = self.window.map_or(1.0, |window| window.width);
+            self.credit = 0.9 * self.refusal_cost.min(gathered) * self.limit.unwrap_or(0.0);
+        }
+    }
+
+    fn fit(&mut self, blocked: &Blocked, sent_at: f64, cycle: Option<f64>) -> Option<Fit> {
+        if let Some(window) = blocked.recognised {
+            return Some(Fit::of(Kind::Window, window, self.misses == 0));
+        }
+        let is_long = blocked.told && sent_at - blocked.since > SHORT;
+        if is_long || (blocked.told && self.ends_a_window(blocked.since, blocked.told_until)) {
+            self.fit_told(blocked, sent_at)
+        } else {
+            self.fit_found(blocked, sent_at, cycle)
+        }
+    }
+
+    /// The quota of a width, as the closing has it, unless an earlier closing refutes it.
+    fn quota_of(blocked: &Blocked, width: usize) -> Option<(f64, bool)> {
+        let used = f64::from(*blocked.used.get(width)?).round();
+        let before = f64::from(blocked.used_before[width]);
+        let is_refuted = before > 0.0 && !(0.75 * before..1.2 * before + 2.0).contains(&used);
+        if used < 2.0 || is_refuted {
+            return None;
+        }
+        // Requests that were under way together are counted by one or two too many.
+        let round = (used - (0.01 * used).floor().min(2.0)) as u32..=used as u32;
+        let round = round.rev().find(|it| is_round(*it));
+        Some((round.map_or(used, f64::from), round.is_some()))
+    }
+
+    /// The server said when to come back; in whole seconds, most of them.
+    fn fit_told(&mut self, blocked: &Blocked, sent_at: f64) -> Option<Fit> {
+        let waited = sent_at - blocked.since;
+        let fits = |width: usize| {
+            let reach = 0.03 + self.round_trip();
+            let is_in = |end: f64| {
+                end > blocked.told_until - blocked.slop - reach && end <= blocked.told_until + reach
+            };
+            let opened = self.history.window(width, blocked.since).filter(|it| it.1 >= 2);
+            let is_fixed = opened.is_some_and(|it| is_in(it.0 + WIDTHS[width]));
+            let is_sliding = width == 0 && is_in(blocked.since + f64::from(blocked.room));
+            (is_fixed || is_sliding).then(|| Self::quota_of(blocked, width)).flatten()
+        };
+        let windows = || (0..USUAL).filter_map(|width| fits(width).map(|it| (width, it.0, it.1)));
+        if let Some(penalty) = self.penalty_width(waited, 0.1) {
+            self.penalty = Some(WIDTHS[penalty]);
+            let limit = self.before_penalty(blocked)?;
+            return Some(Fit { kind: Kind::Penalty, limit, window: None, sure: true });
+        }
+        let found = windows().find(|it| it.2).or_else(|| windows().next())?;
+        Some(Fit::window(found.0, found.1, found.2 || blocked.slop < 0.1))
+    }
+
+    /// Whether the server tells of a moment at which a window of usual width ends that had opened
+    /// with its first request.
+    pub(super) fn ends_a_window(&self, sent_at: f64, end: f64) -> bool {
+        (0..USUAL).any(|width| {
+            let window = self.history.window(width, sent_at).filter(|it| it.1 >= 4);
+            window.is_some_and(|it| (it.0 + WIDTHS[width] - end).abs() < 0.005 + self.round_trip())
+        })
+    }
+
+    /// The usual time for which it was closed, if a closing before was not another one.
+    fn penalty_width(&self, waited: f64, late: f64) -> Option<usize> {
+        let is_other =
+            self.closed_before.is_some_and(|before| (before - waited).abs() > 0.2 * waited);
+        let is_as_long = |width: &usize| {
+            WIDTHS[*width] >= PENALTY_MIN
+                && waited >= WIDTHS[*width] - 0.01
+                && waited < WIDTHS[*width] + late
+        };
+        (0..WIDTHS.len()).find(is_as_long).filter(|_| !is_other)
+    }
+
+    /// Nothing was said: the times tell.
+    fn fit_found(&mut self, blocked: &Blocked, sent_at: f64, cycle: Option<f64>) -> Option<Fit> {
+        let opened_between = |at: f64| at > blocked.closed_at - 0.005 && at <= sent_at + 0.005;
+        let over = |width: usize| {
+            let (opened, taken) = self.history.window(width, blocked.since)?;
+            // Nobody wanted more: then what was taken is no quota.
+            let wanted = 0.1 * blocked.rate * (blocked.since - opened);
+            let is_used = taken >= 2 && f64::from(taken) >= wanted;
+            is_used.then_some((opened + WIDTHS[width], taken))
+        };
+        let edge = (0..WIDTHS.len()).find_map(|width| {
+            let taken = over(width).filter(|(at, _)| opened_between(*at))?.1;
+            let is_refuted = width < USUAL && Self::quota_of(blocked, width).is_none();
+            (!is_refuted).then_some((width, taken))
+        });
+        // A shorter window may have ended before, had the refused requests not counted too.
+        let is_doubtful = edge.is_some_and(|it| it.0 > 0) && cycle.is_none();
+        if is_doubtful
+            && blocked.closed_at - blocked.since > 0.1
+            && sent_at - blocked.since < 2.5
+            && let Some((quota, _)) = Self::quota_of(blocked, 0)
+        {
+            let window = Window { width: WIDTHS[0], quota };
+            return Some(Fit::of(Kind::CountsRefused, window, false));
+        }
+        if let Some((width, taken)) = edge {
+            return Some(self.fit_taken(width, taken, cycle));
+        }
+        let late = sent_at - blocked.closed_at;
+        if let Some(penalty) = self.penalty_width(sent_at - blocked.since, late) {
+            self.penalty = Some(WIDTHS[penalty]);
+            let limit = self.before_penalty(blocked)?;
+            return Some(Fit { kind: Kind::Penalty, limit, window: None, sure: true });
+        }
+        if sent_at - blocked.since < 0.3 + 4.0 * self.round_trip() {
+            if let Some(limit) = cycle {
+                let kind = Kind::CountsRefused;
+                return Some(Fit { kind, limit, window: None, sure: limit > 25.0 });
+            }
+            // A guess: the usual width.
+            let (quota, sure) = Self::quota_of(blocked, 0)?;
+            let window = Window { width: WIDTHS[0], quota };
+            return Some(Fit::of(Kind::CountsRefused, window, sure));
+        }
+        // Later than the window's end, since refused ones counted too.
+        let (width, taken) = (0..USUAL).rev().find_map(|width| {
+            over(width).filter(|(at, _)| *at <= sent_at).map(|it| (width, it.1))
+        })?;
+        Some(Fit { kind: Kind::CountsRefused, ..self.fit_taken(width, taken, cycle) })
+    }
+
+    fn fit_taken(&self, width: usize, taken: u32, cycle: Option<f64>) -> Fit {
+        match cycle.filter(|_| self.kind == Kind::Window) {
+            Some(cycle) => Fit::window(width, cycle * WIDTHS[width], false),
+            None => Fit::window(width, f64::from(taken), is_round(taken)),
+        }
+    }
+
+    /// The rate that a penalty punished: by the usual width whose count is the roundest number.
+    fn before_penalty(&self, blocked: &Blocked) -> Option<f64> {
+        let counted = WIDTHS.iter().enumerate().filter_map(|(width, seconds)| {
+            let (opened, taken) = self.history.window(width, blocked.since)?;
+            // A window hardly begun says nothing, one much longer than we were there neither.
+            (taken >= 2 && blocked.since - opened > 0.2 * seconds).then_some((taken, *seconds))
+        });
+        counted
+            .min_by_key(|(taken, seconds)| (digits(*taken), *seconds as u64))
+            .map(|(taken, seconds)| f64::from(taken) / seconds)
+    }
+}
+
+/// Digits up to the last that is not zero: 100 has one, 148 three.
+fn digits(mut number: u32) -> u32 {
+    while number > 0 && number.is_multiple_of(10) {
+        number /= 10;
+    }
+    number.checked_ilog10().unwrap_or(0) + 1
+}
+
+/// A number that somebody chose: 20, 25, 100, 150, 1000; of those below 10 all are as likely.
+fn is_round(number: u32) -> bool {
+    number >= 10
+        && (digits(number) == 1 || number.is_multiple_of(if number < 200 { 25 } else { 50 }))
+}
+
+/// The next number below that somebody may have chosen, or a little less: further down with each
+/// time that the last one did not hold.
+pub(super) fn round_below(number: f64, times: u8) -> f64 {
+    let reach = f64::from(1_u32 << times.min(3));
+    let least = (1.0 - 0.1 * reach).max(0.3) * number;
+    let found = (least.ceil() as u32..number.ceil() as u32).rev().find(|it| is_round(*it));
+    found.map_or((1.0 - 0.03 * reach) * number, f64::from)
+}
