@@ -100,7 +100,8 @@ impl History {
         }
         self.rebase(seen.period);
         if self.seen.len() == self.seen.capacity() {
-            self.seen.reserve_exact(8);
+            // In four steps, of which the last is no longer than needed.
+            self.seen.reserve_exact(PERIODS_MAX / 4);
         }
         let packed = Packed::of(&seen, self.first);
         let at = self.seen.partition_point(|before| before.period <= packed.period);
