@@ -118,7 +118,10 @@ impl LearningPace {
         let used_before = std::mem::replace(&mut self.used_before, used);
         let gap = GAP_FIRST.max(2.0 * self.round_trip()).max(3.0 / self.rate).min(GAP_MAX);
         let on_credit = sent_at <= self.credit_at + 0.02;
-        let is_probed = on_credit || !matches!(self.mode, Mode::Hold);
+        // Soon after the last refusal the window is still as full as it was then.
+        let width = self.window.map_or(0.0, |window| window.width);
+        let is_soon = self.since_refusal(self.busy_at(now)).is_some_and(|it| it.1 < width);
+        let is_probed = on_credit || is_soon || !matches!(self.mode, Mode::Hold);
         if self.last_refusal.is_none() && self.mode == Mode::Seek {
             self.first_run = Some((self.history.accepted, self.busy_at(now)));
         }
