@@ -87,8 +87,9 @@ impl Blocked {
     pub(super) fn wait_until(&mut self, now: f64, told: f64) {
         self.told = true;
         self.told_until = now + told;
-        // Whole seconds are rounded up.
-        self.slop = if told.fract() == 0.0 { 1.0 } else { 0.02 };
+        // Whole seconds are rounded up, and the answer was late.
+        let late = (now - self.closed_at).clamp(0.0, 0.25);
+        self.slop = late + if told.fract() == 0.0 { 1.0 } else { 0.02 };
         self.next_at = now + told.min(COOL_DOWN_MAX.as_secs_f64());
     }
 
@@ -132,7 +133,9 @@ impl LearningPace {
                 self.window = None;
                 let quota = used.min(window.quota);
                 // Refused at what was believed: such a window began earlier than a sliding one.
-                let quota = if is_probed { quota } else { round_below(quota, self.misses) };
+                // Once is a matter of clocks.
+                let is_kept = is_probed || (self.sure && self.misses == 0);
+                let quota = if is_kept { quota } else { round_below(quota, self.misses) };
                 (used >= 0.8 * window.quota).then_some(Window { quota: quota.max(1.0), ..window })
             }
             None => self.usual_use(sent_at),
