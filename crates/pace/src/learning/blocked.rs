@@ -87,8 +87,9 @@ impl Blocked {
     pub(super) fn wait_until(&mut self, now: f64, told: f64) {
         self.told = true;
         self.told_until = now + told;
-        // Whole seconds are rounded up.
-        self.slop = if told.fract() == 0.0 { 1.0 } else { 0.02 };
+        // Whole seconds are rounded up, and the answer was late.
+        let late = (now - self.closed_at).clamp(0.0, 0.25);
+        self.slop = late + if told.fract() == 0.0 { 1.0 } else { 0.02 };
         self.next_at = now + told.min(COOL_DOWN_MAX.as_secs_f64());
     }
 
@@ -118,7 +119,10 @@ impl LearningPace {
         let used_before = std::mem::replace(&mut self.used_before, used);
         let gap = GAP_FIRST.max(2.0 * self.round_trip()).max(3.0 / self.rate).min(GAP_MAX);
         let on_credit = sent_at <= self.credit_at + 0.02;
-        let is_probed = on_credit || !matches!(self.mode, Mode::Hold);
+        // Soon after the last refusal the window is still as full as it was then.
+        let width = self.window.map_or(0.0, |window| window.width);
+        let is_soon = self.since_refusal(self.busy_at(now)).is_some_and(|it| it.1 < width);
+        let is_probed = on_credit || is_soon || !matches!(self.mode, Mode::Hold);
         if self.last_refusal.is_none() && self.mode == Mode::Seek {
             self.first_run = Some((self.history.accepted, self.busy_at(now)));
         }
@@ -129,7 +133,9 @@ impl LearningPace {
                 self.window = None;
                 let quota = used.min(window.quota);
                 // Refused at what was believed: such a window began earlier than a sliding one.
-                let quota = if is_probed { quota } else { round_below(quota, self.misses) };
+                // Once is a matter of clocks.
+                let is_kept = is_probed || (self.sure && self.misses == 0);
+                let quota = if is_kept { quota } else { round_below(quota, self.misses) };
                 (used >= 0.8 * window.quota).then_some(Window { quota: quota.max(1.0), ..window })
             }
             None => self.usual_use(sent_at),
