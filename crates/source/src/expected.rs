@@ -9,7 +9,10 @@ use crate::{
 };
 use jiff::{SignedDuration, civil::Date, tz::TimeZone};
 use model::{Calendar, CalendarSpec, Entity, EntityRow, Period, xnys};
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    path::PathBuf,
+};
 
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
@@ -40,11 +43,8 @@ struct Entities {
 impl Entities {
     /// Adds an entity; `false` if it is already there.
     fn add(&mut self, row: EntityRow) -> bool {
-        let next = self.rows.len() as u32;
-        if self.index.contains_key(&row.entity) {
-            return false;
-        }
-        self.index.insert(row.entity.clone(), next);
+        let Entry::Vacant(place) = self.index.entry(row.entity.clone()) else { return false };
+        place.insert(self.rows.len() as u32);
         self.rows.push(row);
         true
     }

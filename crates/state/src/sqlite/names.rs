@@ -6,7 +6,7 @@
 use super::fault::Fault;
 use model::{Entity, SourceId};
 use rusqlite::{OptionalExtension, Transaction};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 /// How many entities are remembered before the memory starts afresh: about 100 MB.
 const ENTITIES_REMEMBERED: usize = 1_000_000;
@@ -45,9 +45,15 @@ impl Names {
         source_id: i64,
         entity: &Entity,
     ) -> Result<i64, Fault> {
-        if let Some(id) = self.entities.get(&source_id).and_then(|known| known.get(entity)) {
-            return Ok(*id);
+        if self.entities_remembered >= ENTITIES_REMEMBERED {
+            self.entities.clear();
+            self.entities_remembered = 0;
         }
+        let known = self.entities.entry(source_id).or_default();
+        let place = match known.entry(entity.clone()) {
+            Entry::Occupied(known) => return Ok(*known.get()),
+            Entry::Vacant(place) => place,
+        };
         // Most entities that are not remembered are new: one statement, not a look and a statement.
         let added = transaction
             .prepare_cached(
@@ -60,11 +66,7 @@ impl Names {
             find_entity(transaction, source_id, entity)?
                 .ok_or_else(|| Fault::damaged(format!("entity `{entity}` is and is not there")))?
         };
-        if self.entities_remembered >= ENTITIES_REMEMBERED {
-            self.entities.clear();
-            self.entities_remembered = 0;
-        }
-        self.entities.entry(source_id).or_default().insert(entity.clone(), id);
+        place.insert(id);
         self.entities_remembered += 1;
         Ok(id)
     }
