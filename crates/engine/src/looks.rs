@@ -445,6 +445,7 @@ impl Runtime {
 
     /// A request leaves.
     pub(crate) fn leaves(&mut self, job: &Job, now: Timestamp) {
+        self.chunk.leaves();
         if let Some(arrival) = &mut self.arrival {
             let others = job.others.iter().map(|other| other.ordinal);
             for ordinal in std::iter::once(job.ordinal).chain(others) {

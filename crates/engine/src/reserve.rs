@@ -14,11 +14,46 @@ use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use model::{AttemptId, LookKind, Money, Period, SourceId};
 use plan::agenda::{Due, Priority};
 use state::{BudgetScope, Granted, Reserve};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// A period's budget may be raised: what it left out is tried again after this, where there is no
 /// deadline.
 const PARKED_FOR: SignedDuration = SignedDuration::from_hours(24);
+
+/// Requests that are reserved at once, at least and at most.
+const CHUNK_MIN: usize = 16;
+const CHUNK_MAX: usize = 1024;
+/// A reservation lasts this long, in seconds.
+const CHUNK_LASTS: f64 = 2.0;
+
+/// How many requests to reserve money for at once: about two seconds of them as they leave, so that
+/// each second has few transactions and a crash leaves few reservations that were never sent.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    requests: usize,
+    /// How many have left since then.
+    left: usize,
+    since: Duration,
+}
+
+impl Chunk {
+    pub(crate) fn new(now: Duration) -> Self {
+        Self { requests: CHUNK_MIN, left: 0, since: now }
+    }
+
+    /// A request leaves.
+    pub(crate) fn leaves(&mut self) {
+        self.left += 1;
+    }
+
+    /// The next reservation; `rate`: what is allowed a second, as far as it is known.
+    fn next(&self, now: Duration, rate: f64, concurrency: u32) -> usize {
+        let seconds = now.saturating_sub(self.since).as_secs_f64();
+        let leaving = self.left as f64 / seconds.max(1e-3);
+        let wanted = (CHUNK_LASTS * leaving.min(rate)).ceil() as usize;
+        wanted.clamp(CHUNK_MIN, CHUNK_MAX).min((concurrency.max(1) as usize).saturating_mul(16))
+    }
+}
 
 /// Calls that are made alike, so that each costs the same.
 #[derive(Debug)]
@@ -33,13 +68,16 @@ impl Engine {
     pub(crate) fn reserve(&mut self, id: &SourceId, now: Moment) {
         let settled_through = self.settled_through;
         let Some(source) = self.sources.get_mut(id) else { return };
-        let rate = self.scopes.get(&source.scope).map_or(f64::MAX, |scope| scope.pace.rate());
-        let chunk = source.reserve_chunk(rate);
-        let low = source.ready.len() * 2 < chunk;
+        let low = source.ready.len() * 2 < source.chunk.requests;
         if source.reserving || !low || source.spent_until.is_some_and(|until| now.wall < until) {
             return;
         }
         source.spent_until = None;
+        let limit = &source.compiled.source.limit;
+        let learned = self.scopes.get(&source.scope).filter(|_| limit.learn);
+        let learned = learned.map_or(f64::MAX, |scope| scope.pace.rate());
+        let allowed = limit.rate_per_second.map_or(learned, |most| most.min(learned));
+        let chunk = source.chunk.next(now.monotonic, allowed, limit.concurrency);
         let mut groups = Vec::new();
         loop {
             let cells = source.cells_of(chunk);
@@ -58,6 +96,7 @@ impl Engine {
         if groups.is_empty() {
             return;
         }
+        source.chunk = Chunk { requests: chunk, left: 0, since: now.monotonic };
         let requests: Vec<Reserve> = groups
             .iter()
             .map(|group| Reserve {
@@ -255,4 +294,36 @@ fn group(source: &mut Runtime, planned: Vec<(Due, LookKind)>) -> Vec<Group> {
     }
     let price = |look| cost_of(&source.compiled, look);
     groups.into_iter().map(|((look, _), calls)| Group { look, cost: price(look), calls }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn after(left: usize, rate: f64, concurrency: u32) -> usize {
+        let mut chunk = Chunk::new(SECOND);
+        (0..left).for_each(|_| chunk.leaves());
+        chunk.next(SECOND * 2, rate, concurrency)
+    }
+
+    #[test]
+    fn a_reservation_lasts_two_seconds_of_what_leaves() {
+        assert_eq!(after(0, f64::MAX, 64), CHUNK_MIN);
+        assert_eq!(after(200, f64::MAX, 64), 400);
+        assert_eq!(after(30_000, f64::MAX, 64), CHUNK_MAX);
+        assert_eq!(after(30_000, f64::MAX, 2), 32);
+        // Virtual time may stand still.
+        let mut chunk = Chunk::new(SECOND);
+        chunk.leaves();
+        assert_eq!(chunk.next(SECOND, f64::MAX, 64), CHUNK_MAX);
+    }
+
+    #[test]
+    fn a_burst_is_not_taken_for_the_rate_that_is_allowed() {
+        assert_eq!(after(200, 20.0, 64), 40);
+        assert_eq!(after(200, 0.0, 64), CHUNK_MIN);
+        assert_eq!(after(0, f64::NAN, 0), 16);
+    }
 }

@@ -9,6 +9,7 @@ use crate::{
     compiled::Compiled,
     grid::{Ranges, grid_of},
     hours::Hours,
+    reserve::Chunk,
     way::{Asked, Before, Job},
 };
 use env::Moment;
@@ -57,6 +58,8 @@ pub(crate) struct Runtime {
     /// Reserved for cells that are not expected any more: their money goes back.
     pub(crate) unsent: Vec<AttemptId>,
     pub(crate) reserving: bool,
+    /// How many requests are reserved at once.
+    pub(crate) chunk: Chunk,
     /// Until when the day's budget is spent.
     pub(crate) spent_until: Option<Timestamp>,
     /// What all sources spent in this month, as far as it was read, and by that:
@@ -147,6 +150,7 @@ impl Runtime {
             ready: VecDeque::new(),
             unsent: Vec::new(),
             reserving: false,
+            chunk: Chunk::new(now.monotonic),
             spent_until: None,
             spend: Vec::new(),
             priced_at: None,
@@ -375,15 +379,6 @@ impl Runtime {
 
     pub(crate) fn expected_due(&self, now: Timestamp) -> u64 {
         self.grid.expected_due(now)
-    }
-
-    /// How many cells to reserve money for at once: about two seconds of requests at the scope's
-    /// rate, so that a crash leaves few reservations behind that were never sent.
-    pub(crate) fn reserve_chunk(&self, rate: f64) -> usize {
-        let limit = &self.compiled.source.limit;
-        let rate = limit.rate_per_second.map_or(rate, |most| most.min(rate));
-        let concurrency = limit.concurrency.max(1) as usize;
-        ((2.0 * rate).ceil() as usize).clamp(16, 1024).min(concurrency.saturating_mul(16))
     }
 
     /// How many cells that are, where one request asks for many.
