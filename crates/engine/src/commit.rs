@@ -186,7 +186,7 @@ pub(crate) async fn commit(
     let number = pending.number;
     let attempts = pending.closed.len();
     let (batch, commits) = announce_of(ports, pending).await?;
-    ports.state.announce(&batch).await?;
+    ports.state.announce(batch).await?;
     finish(ports, project_id, number, &commits).await?;
     Ok(attempts)
 }

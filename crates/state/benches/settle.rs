@@ -134,7 +134,7 @@ fn settle(criterion: &mut Criterion) {
                 |(number, request, batch)| {
                     project.runtime.block_on(async {
                         project.store.reserve(&request).await.unwrap();
-                        project.store.announce(&batch).await.unwrap();
+                        project.store.announce(batch.clone()).await.unwrap();
                         project.store.settle(number).await.unwrap();
                     });
                 },

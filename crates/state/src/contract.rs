@@ -196,7 +196,7 @@ pub fn announcement(batch: &Batch) -> Vec<u8> {
 /// Announces and settles rows of a source, as the next batch.
 pub async fn settle(store: &dyn crate::StateStore, name: &str, rows: Vec<CellRow>) {
     let number = store.project().await.unwrap().next_batch;
-    store.announce(&batch(number, name, rows)).await.unwrap();
+    store.announce(batch(number, name, rows)).await.unwrap();
     store.settle(number).await.unwrap();
 }
 

@@ -108,9 +108,9 @@ fn matches(filter: &CellFilter, source: &SourceId, row: &CellRow) -> bool {
 }
 
 impl Kept {
-    fn put_cell(&mut self, source: &SourceId, row: &CellRow) {
-        let row = wire::normalized(row.clone());
-        let rows = self.cells.entry(source.clone()).or_default();
+    fn put_cell(&mut self, source: SourceId, mut row: CellRow) {
+        wire::normalize(&mut row);
+        let rows = self.cells.entry(source).or_default();
         rows.insert((row.period, row.entity.clone()), row);
     }
 
@@ -246,7 +246,7 @@ impl Kept {
                 Err(StateError::UnknownBatch { number, next_batch })
             };
         };
-        for (source, row) in &batch.cells {
+        for (source, row) in batch.cells {
             self.put_cell(source, row);
         }
         for (source, row) in &batch.looks {
@@ -303,7 +303,7 @@ impl Kept {
             self.sources.insert(row.source.clone(), kept);
         }
         for (source, row) in &rebuilt.cells {
-            self.put_cell(source, row);
+            self.put_cell(source.clone(), row.clone());
         }
         for row in &rebuilt.spend {
             let (requests, spent) = self.spend.entry((row.day, row.source.clone())).or_default();
@@ -519,8 +519,7 @@ impl StateStore for MemoryStore {
         })
     }
 
-    fn announce(&self, batch: &Batch) -> StateFuture<'_, ()> {
-        let batch = batch.clone();
+    fn announce(&self, batch: Batch) -> StateFuture<'_, ()> {
         self.with(move |kept| {
             let expected = kept.project.next_batch;
             if batch.number != expected {

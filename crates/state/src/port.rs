@@ -87,7 +87,7 @@ pub trait StateStore: Send + Sync + Debug {
     /// Keeps a batch, durably, before any table is touched.
     ///
     /// Its number must be the project's `next_batch`, else [`StateError::StaleBatch`].
-    fn announce(&self, batch: &Batch) -> StateFuture<'_, ()>;
+    fn announce(&self, batch: Batch) -> StateFuture<'_, ()>;
     /// Batches announced and not settled, ascending.
     fn announced(&self) -> StateFuture<'_, Vec<Batch>>;
     /// Applies a batch's cells and looks, gives refunds back, closes its attempts, advances

@@ -60,6 +60,8 @@ struct Shared {
 struct Writer {
     connection: Connection,
     names: Names,
+    /// The last that was announced, so that settling it need not read it back.
+    announced: Option<Batch>,
 }
 
 impl SqliteStore {
@@ -67,7 +69,8 @@ impl SqliteStore {
     pub fn open(path: impl AsRef<Path>, new: &NewProject) -> Result<Self, StateError> {
         let path = path.as_ref();
         open::create_if_missing(path, new)?;
-        let writer = Writer { connection: open::writer(path)?, names: Names::default() };
+        let writer =
+            Writer { connection: open::writer(path)?, names: Names::default(), announced: None };
         let shared = Shared {
             path: path.to_owned(),
             reader: Mutex::new(open::reader(path)?),
@@ -103,13 +106,19 @@ impl SqliteStore {
         &self,
         work: impl FnOnce(&Transaction<'_>, &mut Names) -> Result<T, Fault> + Send + 'static,
     ) -> StateFuture<'_, T> {
+        self.with_writer(move |writer| writer.commit(work))
+    }
+
+    fn with_writer<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Writer) -> Result<T, Fault> + Send + 'static,
+    ) -> StateFuture<'_, T> {
         self.blocking(move |shared| {
             let Some(writer) = &shared.writer else {
                 let path = shared.path.clone();
                 return Err(Fault::Refused(StateError::OpenedReadOnly { path }));
             };
-            let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-            writer.commit(work)
+            work(&mut writer.lock().unwrap_or_else(PoisonError::into_inner))
         })
     }
 
@@ -140,7 +149,7 @@ impl Writer {
         &mut self,
         work: impl FnOnce(&Transaction<'_>, &mut Names) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        let Self { connection, names } = self;
+        let Self { connection, names, .. } = self;
         // The names are put back whole, so that a panic or failure cannot leave a number in them
         // that was rolled back.
         let mut known = std::mem::take(names);
@@ -258,10 +267,14 @@ impl StateStore for SqliteStore {
         self.write(move |transaction, names| looks::put_schedules(transaction, names, &rows))
     }
 
-    fn announce(&self, batch: &Batch) -> StateFuture<'_, ()> {
-        let number = batch.number;
-        let payload = wire::encode_batch(batch);
-        self.write(move |transaction, _| batches::announce(transaction, number, &payload?))
+    fn announce(&self, batch: Batch) -> StateFuture<'_, ()> {
+        self.with_writer(move |writer| {
+            let payload = wire::encode_batch(&batch)?;
+            writer
+                .commit(|transaction, _| batches::announce(transaction, batch.number, &payload))?;
+            writer.announced = Some(batch);
+            Ok(())
+        })
     }
 
     fn announced(&self) -> StateFuture<'_, Vec<Batch>> {
@@ -269,7 +282,11 @@ impl StateStore for SqliteStore {
     }
 
     fn settle(&self, number: i64) -> StateFuture<'_, ()> {
-        self.write(move |transaction, names| batches::settle(transaction, names, number))
+        self.with_writer(move |writer| {
+            let announced = writer.announced.take().filter(|batch| batch.number == number);
+            writer
+                .commit(|transaction, names| batches::settle(transaction, names, number, announced))
+        })
     }
 
     fn add_backfill(&self, wish: &NewBackfill) -> StateFuture<'_, i64> {
@@ -313,6 +330,6 @@ impl StateStore for SqliteStore {
 
     fn import(&self, rebuilt: &Rebuilt) -> StateFuture<'_, ()> {
         let rebuilt = rebuilt.clone();
-        self.write(move |transaction, names| projects::import(transaction, names, &rebuilt))
+        self.write(move |transaction, names| projects::import(transaction, names, rebuilt))
     }
 }

@@ -95,9 +95,9 @@ pub(crate) fn kept(at: Timestamp) -> Timestamp {
     from_nanoseconds(nanoseconds(at))
 }
 
-/// A row as every engine keeps it: times within the range kept, and the fields that a waiting
-/// state repeats equal to it; lateness is that of a waiting one.
-pub(crate) fn normalized(mut row: CellRow) -> CellRow {
+/// Makes a row what every engine keeps of it: times within the range kept, and the fields that a
+/// waiting state repeats equal to it; lateness is that of a waiting one.
+pub(crate) fn normalize(row: &mut CellRow) {
     if let CellState::Waiting { next_look_at, last_outcome } = &mut row.state {
         *next_look_at = kept(*next_look_at);
         row.next_look_at = Some(*next_look_at);
@@ -110,7 +110,6 @@ pub(crate) fn normalized(mut row: CellRow) -> CellRow {
     row.observed_at = row.observed_at.map(kept);
     row.next_look_at = row.next_look_at.map(kept);
     row.updated_at = kept(row.updated_at);
-    row
 }
 
 const ONCE_CODE: i64 = i32::MIN as i64;

@@ -71,7 +71,7 @@ impl StateStore for MortalState {
         fn release(&self, attempts: &[AttemptId]) -> ();
         fn open_attempts(&self) -> Vec<OpenAttempt>;
         fn spend(&self, from: Option<Date>) -> Vec<SpendRow>;
-        fn announce(&self, batch: &Batch) -> ();
+        fn announce(&self, batch: Batch) -> ();
         fn announced(&self) -> Vec<Batch>;
         fn settle(&self, number: i64) -> ();
         fn add_backfill(&self, wish: &NewBackfill) -> i64;

@@ -15,7 +15,7 @@ pub async fn a_batch_is_kept_until_it_is_settled(store: &dyn StateStore) {
         attempts: attempts([1, 2]),
         ..batch(1, "eod", vec![present("A"), present("B")])
     };
-    store.announce(&full).await.unwrap();
+    store.announce(full.clone()).await.unwrap();
     assert_eq!(store.announced().await.unwrap(), [full]);
     assert_eq!(store.project().await.unwrap().next_batch, 2);
     store.settle(1).await.unwrap();
@@ -26,7 +26,7 @@ pub async fn a_batch_is_kept_until_it_is_settled(store: &dyn StateStore) {
 pub async fn a_stale_batch_is_refused_and_changes_nothing(store: &dyn StateStore) {
     settle(store, "eod", vec![present("A")]).await;
     for stale in [-1, 0, 1, 3] {
-        let error = store.announce(&batch(stale, "eod", Vec::new())).await.unwrap_err();
+        let error = store.announce(batch(stale, "eod", Vec::new())).await.unwrap_err();
         let refused =
             matches!(error, StateError::StaleBatch { found, expected: 2 } if found == stale);
         assert!(refused, "{error:?}");
@@ -37,7 +37,7 @@ pub async fn a_stale_batch_is_refused_and_changes_nothing(store: &dyn StateStore
 
 pub async fn announcing_changes_no_cell(store: &dyn StateStore) {
     let full = Batch { observed_at_max: Some(at(9)), ..batch(1, "eod", vec![present("A")]) };
-    store.announce(&full).await.unwrap();
+    store.announce(full.clone()).await.unwrap();
     assert_eq!(store.cells(&source("eod")).await.unwrap(), []);
     assert_eq!(store.counts(at(0)).await.unwrap(), []);
     assert_eq!(store.project().await.unwrap().observed_at_max, None);
@@ -53,7 +53,7 @@ pub async fn settling_applies_cells_closes_attempts_and_advances_observed_at(
         ..batch(1, "eod", vec![present("A")])
     };
     full.cells.push((source("nav"), present("B")));
-    store.announce(&full).await.unwrap();
+    store.announce(full.clone()).await.unwrap();
     store.settle(1).await.unwrap();
     assert_eq!(store.cells(&source("eod")).await.unwrap(), [present("A")]);
     assert_eq!(store.cells(&source("nav")).await.unwrap(), [present("B")]);
@@ -89,7 +89,7 @@ pub async fn observed_at_never_goes_back(store: &dyn StateStore) {
     {
         let observed_at_max = observed.map(at);
         let next = Batch { observed_at_max, ..batch(number, "eod", Vec::new()) };
-        store.announce(&next).await.unwrap();
+        store.announce(next.clone()).await.unwrap();
         store.settle(number).await.unwrap();
         assert_eq!(store.project().await.unwrap().observed_at_max, Some(at(expected)));
     }
@@ -97,7 +97,7 @@ pub async fn observed_at_never_goes_back(store: &dyn StateStore) {
 
 pub async fn batches_may_be_empty(store: &dyn StateStore) {
     let empty = Batch { commits: Vec::new(), ..batch(1, "eod", Vec::new()) };
-    store.announce(&empty).await.unwrap();
+    store.announce(empty.clone()).await.unwrap();
     assert_eq!(store.announced().await.unwrap(), [empty]);
     store.settle(1).await.unwrap();
     assert_eq!(store.counts(at(0)).await.unwrap(), []);
@@ -106,8 +106,8 @@ pub async fn batches_may_be_empty(store: &dyn StateStore) {
 pub async fn two_announced_batches_settle_apart(store: &dyn StateStore) {
     let (first, second) =
         (batch(1, "eod", vec![present("A")]), batch(2, "eod", vec![present("B")]));
-    store.announce(&first).await.unwrap();
-    store.announce(&second).await.unwrap();
+    store.announce(first.clone()).await.unwrap();
+    store.announce(second.clone()).await.unwrap();
     assert_eq!(store.announced().await.unwrap(), [first.clone(), second]);
     store.settle(2).await.unwrap();
     assert_eq!(store.announced().await.unwrap(), [first]);

@@ -44,7 +44,7 @@ pub async fn every_state_and_field_comes_back_as_it_went(store: &dyn StateStore)
         rows.push(row);
     }
     let announced = batch(1, "eod", rows.clone());
-    store.announce(&announced).await.unwrap();
+    store.announce(announced.clone()).await.unwrap();
     assert_eq!(store.announced().await.unwrap(), [announced]);
     store.settle(1).await.unwrap();
     assert_eq!(store.cells(&source("eod")).await.unwrap(), rows);

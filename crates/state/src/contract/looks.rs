@@ -31,7 +31,7 @@ pub async fn looks_are_settled_with_their_batch(store: &dyn StateStore) {
         looks: looks.into_iter().map(|row| (source("eod"), row)).collect(),
         ..batch(1, "eod", Vec::new())
     };
-    store.announce(&batch).await.unwrap();
+    store.announce(batch.clone()).await.unwrap();
     assert_eq!(store.announced().await.unwrap(), [batch]);
     assert_eq!(store.looks(&source("eod")).await.unwrap(), [], "announced is not settled");
     store.settle(1).await.unwrap();
@@ -51,11 +51,11 @@ pub async fn looks_that_are_over_are_forgotten(store: &dyn StateStore) {
         looks_over: vec![over("A"), over("C")],
         ..batch(1, "eod", Vec::new())
     };
-    store.announce(&first).await.unwrap();
+    store.announce(first.clone()).await.unwrap();
     store.settle(1).await.unwrap();
     assert_eq!(store.looks(&source("eod")).await.unwrap(), [looked("B", "2026-11-20", 1)]);
     let second = Batch { looks_over: vec![over("B")], ..batch(2, "eod", Vec::new()) };
-    store.announce(&second).await.unwrap();
+    store.announce(second.clone()).await.unwrap();
     store.settle(2).await.unwrap();
     assert_eq!(store.looks(&source("eod")).await.unwrap(), []);
 }

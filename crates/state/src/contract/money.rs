@@ -167,7 +167,7 @@ pub async fn open_attempts_name_their_cells_and_price(store: &dyn StateStore) {
 pub async fn settled_attempts_stay_paid(store: &dyn StateStore) {
     store.reserve(&request("eod", 4)).await.unwrap();
     let closing = Batch { attempts: attempts([1, 2, 77]), ..batch(1, "eod", Vec::new()) };
-    store.announce(&closing).await.unwrap();
+    store.announce(closing.clone()).await.unwrap();
     assert_eq!(store.open_attempts().await.unwrap().len(), 4, "announcing closes nothing");
     store.settle(1).await.unwrap();
     store.release(&attempts([1, 2, 3])).await.unwrap();
@@ -245,7 +245,7 @@ pub async fn a_refund_goes_back_to_day_month_and_period(store: &dyn StateStore) 
     let refunds =
         vec![(AttemptId(1), units(1)), (AttemptId(2), units(9)), (AttemptId(77), units(9))];
     let batch = Batch { attempts: attempts([1, 2]), refunds, ..batch(1, "eod", Vec::new()) };
-    store.announce(&batch).await.unwrap();
+    store.announce(batch.clone()).await.unwrap();
     store.settle(1).await.unwrap();
     assert_eq!(spent(store).await, [("2026-11-19 eod".to_owned(), 2, units(1))]);
     let scope = Some(BudgetScope::Source);

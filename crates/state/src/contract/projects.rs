@@ -171,7 +171,7 @@ pub async fn rebuilt_state_enters_an_empty_store(store: &dyn StateStore) {
     assert_eq!(store.reserve(&bounded).await.unwrap().granted, 0, "the period has cost all of it");
     // It goes on from there.
     assert_eq!(store.reserve(&request("eod", 1)).await.unwrap().first.0, 8);
-    store.announce(&batch(5, "eod", Vec::new())).await.unwrap();
+    store.announce(batch(5, "eod", Vec::new())).await.unwrap();
 }
 
 pub async fn rebuilt_state_does_not_enter_a_store_in_use(store: &dyn StateStore) {

@@ -2,7 +2,7 @@
 
 use super::{cells, fault::Fault, looks, money, names::Names, projects};
 use crate::{error::StateError, rows::Batch, wire};
-use rusqlite::{OptionalExtension, Transaction};
+use rusqlite::Transaction;
 
 fn next_batch(look: &Transaction<'_>) -> Result<i64, Fault> {
     Ok(look.prepare_cached("SELECT next_batch FROM project")?.query_row([], |row| row.get(0))?)
@@ -33,16 +33,16 @@ pub(super) fn announced(look: &Transaction<'_>) -> Result<Vec<Batch>, Fault> {
     batches.collect()
 }
 
+/// Applies a batch and forgets it; `announced`: the same batch, if it is at hand.
 pub(super) fn settle(
     transaction: &Transaction<'_>,
     names: &mut Names,
     number: i64,
+    announced: Option<Batch>,
 ) -> Result<(), Fault> {
-    let batch: Option<Result<Batch, postcard::Error>> = transaction
-        .prepare_cached("SELECT payload FROM batches WHERE number = ?1")?
-        .query_row([number], |row| Ok(wire::decode_batch(row.get_ref(0)?.as_blob()?)))
-        .optional()?;
-    let Some(batch) = batch.transpose()? else {
+    let is_open =
+        transaction.prepare_cached("SELECT 1 FROM batches WHERE number = ?1")?.exists([number])?;
+    if !is_open {
         let next_batch = next_batch(transaction)?;
         let settled = (1..next_batch).contains(&number);
         return if settled {
@@ -50,8 +50,14 @@ pub(super) fn settle(
         } else {
             Err(Fault::Refused(StateError::UnknownBatch { number, next_batch }))
         };
+    }
+    let batch = match announced {
+        Some(batch) => batch,
+        None => transaction
+            .prepare_cached("SELECT payload FROM batches WHERE number = ?1")?
+            .query_row([number], |row| Ok(wire::decode_batch(row.get_ref(0)?.as_blob()?)))??,
     };
-    cells::apply(transaction, names, &batch.cells)?;
+    cells::apply(transaction, names, batch.cells)?;
     looks::put(transaction, names, &batch.looks)?;
     looks::remove(transaction, names, &batch.looks_over)?;
     for (attempt, refund) in batch.refunds {

@@ -29,10 +29,11 @@ const VALUES: &str = "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,
 pub(super) fn apply(
     transaction: &Transaction<'_>,
     names: &mut Names,
-    cells: &[(SourceId, CellRow)],
+    mut cells: Vec<(SourceId, CellRow)>,
 ) -> Result<(), Fault> {
     let mut keys = Vec::with_capacity(cells.len());
-    for (index, (source, row)) in cells.iter().enumerate() {
+    for (index, (source, row)) in cells.iter_mut().enumerate() {
+        wire::normalize(row);
         let source_id = names.source(transaction, source)?;
         let entity_id = names.entity(transaction, source_id, &row.entity)?;
         keys.push((source_id, wire::period_code(&row.period), entity_id, index));
@@ -57,11 +58,10 @@ pub(super) fn apply(
             continue;
         }
         let key = (source_id, period, entity_id);
-        let row = wire::normalized(row.clone());
-        let after = (source_id, row.state.as_str().to_owned(), counts::word(&row).to_owned());
+        let after = (source_id, row.state.as_str().to_owned(), counts::word(row).to_owned());
         *changes.entry(after).or_default() += 1;
         // A cell that was looked at once has mostly no row yet, and then none must be looked up.
-        if row.looks <= 1 && put_row(&mut add, key, &row)? == 1 {
+        if row.looks <= 1 && put_row(&mut add, key, row)? == 1 {
             continue;
         }
         let before = look_up
@@ -73,7 +73,7 @@ pub(super) fn apply(
         if let Some(before) = before {
             *changes.entry(before).or_default() -= 1;
         }
-        put_row(&mut put, key, &row)?;
+        put_row(&mut put, key, row)?;
     }
     counts::change(transaction, changes)
 }

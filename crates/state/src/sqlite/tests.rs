@@ -36,13 +36,13 @@ fn full_batch(number: i64) -> Batch {
 async fn a_full_disk_is_named_undone_and_survived() {
     let (store, _alive) = store();
     settle(&store, "eod", vec![row("A", "2026-11-18", CellState::Present)]).await;
-    store.announce(&full_batch(2)).await.unwrap();
+    store.announce(full_batch(2)).await.unwrap();
     limit_growth(&store, Some(3));
 
     let before = store.project().await.unwrap();
     for error in [
         store.settle(2).await.unwrap_err(),
-        store.announce(&full_batch(3)).await.unwrap_err(),
+        store.announce(full_batch(3)).await.unwrap_err(),
         store.reserve(&request("eod", 20_000)).await.unwrap_err(),
     ] {
         assert!(matches!(error, StateError::DiskFull { .. }), "{error:?}");
@@ -66,7 +66,7 @@ async fn a_full_disk_is_named_undone_and_survived() {
 
     limit_growth(&store, None);
     store.settle(2).await.unwrap();
-    store.announce(&full_batch(3)).await.unwrap();
+    store.announce(full_batch(3)).await.unwrap();
     store.settle(3).await.unwrap();
     assert_eq!(store.cells(&source("eod")).await.unwrap().len(), 2_001);
     let counts = store.counts(at(0)).await.unwrap();

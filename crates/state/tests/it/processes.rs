@@ -37,7 +37,7 @@ async fn work(path: PathBuf, rounds: u64) {
     for _ in 0..rounds {
         let granted = store.reserve(&request("eod", CELLS)).await.unwrap();
         let number = store.project().await.unwrap().next_batch;
-        store.announce(&batch_of(number, granted.first.0)).await.unwrap();
+        store.announce(batch_of(number, granted.first.0)).await.unwrap();
         println!("\nannounced {number}");
         store.settle(number).await.unwrap();
         println!("\nsettled {number}");
