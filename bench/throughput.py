@@ -93,16 +93,6 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def keep_apart(server):
-    """The server on one core, this process and the clients that it starts on the others: where the
-    scheduler puts both on one core, a request costs them half as much, and each run is another."""
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) > 1:
-        for child in pathlib.Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split():
-            os.sched_setaffinity(int(child), cores[:1])
-        os.sched_setaffinity(0, cores[1:])
-
-
 def timed(command, **options):
     """Runs a command; (wall seconds, CPU seconds, peak MB)."""
     started = time.monotonic()
@@ -187,7 +177,6 @@ def main():
                     break
                 except OSError:
                     time.sleep(0.05)
-            keep_apart(server)
             rows = {}
             for _ in range(arguments.rounds):
                 requests, wall, cpu, peak = wrk(port, arguments.wrk_seconds)
