@@ -66,6 +66,8 @@ const HOLD_SECONDS_MAX: f64 = 60.0;
 const PROBE_DOUBLING: f64 = 0.35;
 /// The first excess of a probe.
 const PROBE_EXCESS: f64 = 0.015;
+/// A crowded server is asked at so many times smaller a rate.
+const CROWDED: f64 = 8.0;
 /// How late a timer may be without slowing us down.
 const SLACK: f64 = 0.0015;
 /// When to ask again without any share of the scope.
@@ -171,7 +173,7 @@ pub struct LearningPace {
     soon: u8,
     /// Refusals in a row at what a window was believed to allow.
     misses: u8,
-    penalty: Option<f64>,
+    penalty: Option<f32>,
     /// The round rate that is being tried.
     round_above: Option<f32>,
     /// The excess, in requests, that the last failed probe needed.
@@ -195,6 +197,8 @@ pub struct LearningPace {
     capped: bool,
     completions: [f32; COMPLETIONS],
     completed: usize,
+    /// When the first answer came.
+    answered_at: f64,
     history: History,
     latency: Latency,
     quota: Quota,
@@ -289,6 +293,7 @@ impl LearningPace {
             capped: false,
             completions: [0.0; COMPLETIONS],
             completed: 0,
+            answered_at: f64::INFINITY,
             history: History::new(),
             latency: Latency::default(),
             quota: Quota::default(),
@@ -308,7 +313,7 @@ impl LearningPace {
         pace.kind = memory.kind;
         pace.burst = memory.burst.clamp(0.0, RATE_MAX);
         pace.signal = signal::Signal::remembering(memory.silent);
-        pace.penalty = memory.penalty.map(|penalty| penalty.as_secs_f64());
+        pace.penalty = memory.penalty.map(|penalty| penalty.as_secs_f32());
         pace.window = memory
             .window
             .map(|(quota, width)| Window { quota, width: width.as_secs_f64() })
@@ -366,7 +371,7 @@ impl LearningPace {
             window: window.and_then(|window| {
                 Some((whole(window.quota), Duration::try_from_secs_f64(window.width).ok()?))
             }),
-            penalty: self.penalty.and_then(|it| Duration::try_from_secs_f64(it).ok()),
+            penalty: self.penalty.and_then(|it| Duration::try_from_secs_f32(it).ok()),
             silent: self.signal.is_silent(),
             refusal_cost: Duration::try_from_secs_f64(self.refusal_cost).unwrap_or_default(),
             held: whole(f64::from(self.held)),
@@ -523,6 +528,13 @@ impl LearningPace {
     }
 
     /// A round trip without load in seconds.
+    /// Whether more is under way than the rate and the round trip explain (Little's law): the server
+    /// has fallen silent, and if it is about to refuse, it will refuse all of them.
+    fn is_crowded(&self) -> bool {
+        let Some(round_trip) = self.latency.baseline() else { return false };
+        f64::from(self.in_flight) >= 8.0 + 2.0 * self.rate * round_trip
+    }
+
     fn round_trip(&self) -> f64 {
         self.latency.baseline().unwrap_or(0.05)
     }
@@ -556,6 +568,9 @@ impl LearningPace {
         }
         // So that they keep their precision as f32.
         self.completions[self.completed % COMPLETIONS] = (self.busy_at(now) % 4096.0) as f32;
+        if self.completed == 0 {
+            self.answered_at = now;
+        }
         self.completed += 1;
         self.judge_concurrency(observation);
         self.judge_latency(observation, now);
@@ -576,12 +591,10 @@ impl Pace for LearningPace {
                 return Permit::WhenFreed;
             }
             Mode::Blocked(blocked) => blocked.next_at,
-            // Few at once beyond the rate: all that are under way when it is refused are refused.
-            _ if self.credit >= 1.0
-                && f64::from(self.in_flight) < 8.0 + 2.0 * self.rate * self.round_trip() =>
-            {
+            _ if self.credit >= 1.0 && !self.is_crowded() => {
                 self.next_at.min(self.sent_at + 0.1 / self.rate)
             }
+            Mode::Seek if self.is_crowded() => self.next_at.max(self.sent_at + CROWDED / self.rate),
             _ => self.next_at,
         };
         if self.share <= 0.0 {

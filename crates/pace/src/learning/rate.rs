@@ -8,6 +8,9 @@ use super::{
 };
 use crate::trace::{Kind, Why};
 
+/// How often a window's quota is taken whole before one more is asked for.
+const WHOLES: f64 = 8.0;
+
 /// Up to this a guess is tried upward by round numbers.
 const ROUND_MAX: f64 = 25.0;
 
@@ -157,6 +160,12 @@ impl LearningPace {
                 }
                 let excess = if limit < 0.9 * self.fell_from { 2.0 } else { 1.0 } * PROBE_EXCESS;
                 let above = excess * ((*total / doubling).exp2() - 1.0);
+                // A small quota grows by one request at least, after it was taken whole some times.
+                let turns = self.window.map_or(0.0, |window| {
+                    let wholes = (self.history.accepted - *taken) as f64 / window.quota;
+                    (wholes / WHOLES).floor() / window.quota
+                });
+                let above = above.max(turns);
                 // What a bucket had gathered is no sign that it takes more.
                 let beyond = (self.history.accepted - *taken) as f64 - limit * *total;
                 let most = if beyond > BUCKETFUL { 1.6 } else { 1.5 };

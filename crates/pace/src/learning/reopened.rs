@@ -306,7 +306,7 @@ impl LearningPace {
         };
         let windows = || (0..USUAL).filter_map(|width| fits(width).map(|it| (width, it.0, it.1)));
         if let Some(penalty) = self.penalty_width(waited, 0.1) {
-            self.penalty = Some(WIDTHS[penalty]);
+            self.penalty = Some(WIDTHS[penalty] as f32);
             let limit = self.before_penalty(blocked)?;
             return Some(Fit { kind: Kind::Penalty, limit, window: None, sure: true });
         }
@@ -366,7 +366,7 @@ impl LearningPace {
         }
         let late = sent_at - blocked.closed_at;
         if let Some(penalty) = self.penalty_width(sent_at - blocked.since, late) {
-            self.penalty = Some(WIDTHS[penalty]);
+            self.penalty = Some(WIDTHS[penalty] as f32);
             let limit = self.before_penalty(blocked)?;
             return Some(Fit { kind: Kind::Penalty, limit, window: None, sure: true });
         }
