@@ -72,7 +72,9 @@ fn a_week_of_backfill_is_cheaper_where_its_hours_are_known() {
     println!("waiting {known:?}\nnot waiting {ignored:?}\nnot taught {unknown:?}");
     assert!(known.live_delay.as_secs_f64() < 0.8 * ignored.live_delay.as_secs_f64());
     assert!(known.live_delay_most < ignored.live_delay_most);
-    assert!(known.refused * 2 < ignored.refused && ignored.refused <= unknown.refused + 50);
+    assert!(known.refused * 2 < ignored.refused);
+    // Two that do not wait differ by chance only.
+    assert!(ignored.refused.abs_diff(unknown.refused) * 5 < unknown.refused);
     assert!(known.requests < ignored.requests && known.requests < unknown.requests);
     // The price: a backfill of noon ends after midnight, and within its day.
     let night = SignedDuration::from_hours(10)..SignedDuration::from_hours(12);
