@@ -31,7 +31,7 @@ use crate::{
 };
 use blocked::Blocked;
 use env::Moment;
-use std::{f64::consts::LN_2, time::Duration};
+use std::time::Duration;
 
 /// The rate at which a stranger is asked first, requests per second.
 const RATE_FIRST: f64 = 10.0;
@@ -66,8 +66,6 @@ const HOLD_SECONDS_MAX: f64 = 60.0;
 const PROBE_DOUBLING: f64 = 0.35;
 /// The first excess of a probe.
 const PROBE_EXCESS: f64 = 0.015;
-/// A crowded server is asked at so many times smaller a rate.
-const CROWDED: f64 = 8.0;
 /// How late a timer may be without slowing us down.
 const SLACK: f64 = 0.0015;
 /// When to ask again without any share of the scope.
@@ -135,11 +133,10 @@ pub struct LearningPace {
     /// For how long the last refusal stopped everything, seconds.
     refusal_cost: f64,
     /// The rate at which everything was refused last.
-    rate_refused: f32,
+    rate_refused: f64,
     /// The last closing's length, and by usual width what had left within it.
-    closed_before: Option<f32>,
+    closed_before: Option<f64>,
     used_before: [f32; USUAL],
-    cycle: reopened::Cycle,
     /// The limit before it became much lower; 0 if it did not.
     fell_from: f64,
     /// One was refused by chance since the last that counted.
@@ -149,13 +146,11 @@ pub struct LearningPace {
     /// The last limit that held for a while.
     settled: Option<f64>,
     /// What it took before the first refusal, in how many seconds.
-    first_run: Option<(u32, f32)>,
+    first_run: Option<(u64, f64)>,
     /// What it takes beyond the rate after a pause, as remembered.
     burst: f64,
     /// Credit to spend at once, beyond the rate.
     credit: f64,
-    /// It was shown to gather while it was closed.
-    gathers: bool,
     /// When a request left on credit last, and whether that was refused.
     credit_at: f64,
     credit_fails: bool,
@@ -168,16 +163,11 @@ pub struct LearningPace {
     uses: [(f64, f32, f32); USE_WIDTHS.len()],
     /// Taken and fallen out of the believed window between refusals that came soon after each other.
     turnover: (f32, f32),
-    /// Busy seconds when a refusal last changed the window's quota, and refusals within a width since.
-    episode_at: f64,
-    soon: u8,
     /// Refusals in a row at what a window was believed to allow.
     misses: u8,
-    penalty: Option<f32>,
-    /// The round rate that is being tried.
-    round_above: Option<f32>,
+    penalty: Option<f64>,
     /// The excess, in requests, that the last failed probe needed.
-    probe_excess: Option<f32>,
+    probe_excess: Option<f64>,
     /// Busy seconds and accepted requests at the last refusal that counted.
     last_refusal: Option<(f64, u64)>,
     /// Seconds in which requests left or had to wait for us: time in which nobody wanted anything
@@ -197,13 +187,11 @@ pub struct LearningPace {
     capped: bool,
     completions: [f32; COMPLETIONS],
     completed: usize,
-    /// When the first answer came.
-    answered_at: f64,
     history: History,
     latency: Latency,
     quota: Quota,
     signal: signal::Signal,
-    held: f32,
+    held: f64,
     /// Since when, and for how many requests, the limit is held.
     held_since: f64,
     held_sent: u32,
@@ -258,7 +246,6 @@ impl LearningPace {
             rate_refused: 0.0,
             closed_before: None,
             used_before: [0.0; USUAL],
-            cycle: reopened::Cycle::NONE,
             fell_from: 0.0,
             lone_since_cut: false,
             careful_until: f64::NEG_INFINITY,
@@ -266,7 +253,6 @@ impl LearningPace {
             first_run: None,
             burst: 0.0,
             credit: 0.0,
-            gathers: false,
             credit_at: f64::NEG_INFINITY,
             credit_fails: false,
             concurrency: Concurrency::default(),
@@ -274,11 +260,8 @@ impl LearningPace {
             window_before: None,
             uses: [(f64::NEG_INFINITY, 0.0, 0.0); USE_WIDTHS.len()],
             turnover: (0.0, 0.0),
-            episode_at: f64::NEG_INFINITY,
-            soon: 0,
             misses: 0,
             penalty: None,
-            round_above: None,
             probe_excess: None,
             last_refusal: None,
             busy: 0.0,
@@ -293,7 +276,6 @@ impl LearningPace {
             capped: false,
             completions: [0.0; COMPLETIONS],
             completed: 0,
-            answered_at: f64::INFINITY,
             history: History::new(),
             latency: Latency::default(),
             quota: Quota::default(),
@@ -313,7 +295,7 @@ impl LearningPace {
         pace.kind = memory.kind;
         pace.burst = memory.burst.clamp(0.0, RATE_MAX);
         pace.signal = signal::Signal::remembering(memory.silent);
-        pace.penalty = memory.penalty.map(|penalty| penalty.as_secs_f32());
+        pace.penalty = memory.penalty.map(|penalty| penalty.as_secs_f64());
         pace.window = memory
             .window
             .map(|(quota, width)| Window { quota, width: width.as_secs_f64() })
@@ -330,7 +312,7 @@ impl LearningPace {
             Some(limit) => {
                 pace.limit = Some(limit.clamp(RATE_MIN, RATE_MAX));
                 pace.credit = pace.burst * 0.9;
-                pace.sure = memory.sure;
+                pace.sure = true;
                 pace.refusal_cost = memory.refusal_cost.as_secs_f64().min(3600.0);
                 pace.hold(now.monotonic.as_secs_f64());
             }
@@ -350,18 +332,10 @@ impl LearningPace {
             Kind::Window if window.is_none() && self.window.is_some() => Kind::Bucket,
             kind => kind,
         };
-        // A guess far above what the whole time took is not remembered.
-        let taken = self.history.accepted as f64 / self.busy.max(1.0);
-        let sure = self.sure;
-        let is_wild = |limit: &f64| !sure && *limit > 2.0 * taken;
-        let limit = self.limit.or(self.settled);
-        let limit = limit.map(|limit| if is_wild(&limit) { taken.max(RATE_MIN) } else { limit });
-        let burst = limit.map_or(self.burst, |limit| self.burst_beyond(limit));
         Memory {
             kind,
-            limit: limit.map(whole),
-            sure,
-            burst: if kind == Kind::Bucket { burst } else { 0.0 },
+            limit: self.limit.or(self.settled).map(whole),
+            burst: if kind == Kind::Bucket { self.burst() } else { 0.0 },
             concurrency: self
                 .concurrency
                 .cap
@@ -371,10 +345,10 @@ impl LearningPace {
             window: window.and_then(|window| {
                 Some((whole(window.quota), Duration::try_from_secs_f64(window.width).ok()?))
             }),
-            penalty: self.penalty.and_then(|it| Duration::try_from_secs_f32(it).ok()),
+            penalty: self.penalty.and_then(|it| Duration::try_from_secs_f64(it).ok()),
             silent: self.signal.is_silent(),
             refusal_cost: Duration::try_from_secs_f64(self.refusal_cost).unwrap_or_default(),
-            held: whole(f64::from(self.held)),
+            held: whole(self.held),
             learned_at: self.wall,
         }
     }
@@ -423,23 +397,14 @@ impl LearningPace {
         Duration::try_from_secs_f64(now.monotonic.as_secs_f64() - since).ok()
     }
 
-    /// What the server takes at once beyond its rate.
+    /// What the server takes at once beyond its rate, by the run before the first refusal.
     fn burst(&self) -> f64 {
-        self.limit.or(self.settled).map_or(self.burst, |limit| self.burst_beyond(limit))
-    }
-
-    /// The same, by the run before the first refusal, were the limit this one.
-    fn burst_beyond(&self, limit: f64) -> f64 {
-        let Some((taken, seconds)) = self.first_run else { return self.burst };
-        let (taken, seconds) = (f64::from(taken) - 1.0, f64::from(seconds));
-        let least = taken - limit * seconds;
-        // While the rate doubled its way up to the limit the bucket stayed full.
-        let doubling = DOUBLING.max(self.round_trip());
-        let rate = RATE_FIRST + taken * LN_2 / doubling;
-        let below = (limit - RATE_FIRST).max(0.0) * doubling / LN_2;
-        let above = limit * doubling * ((rate / limit).max(1.0).log2() + 1.0);
-        let most = if self.gathers { taken - below - above } else { 0.0 };
-        least.max(most).max(0.0)
+        match (self.first_run, self.limit.or(self.settled)) {
+            (Some((taken, seconds)), Some(limit)) => {
+                (taken as f64 - limit * seconds - 1.0).max(0.0)
+            }
+            _ => self.burst,
+        }
     }
 
     /// What is believed to limit us.
@@ -462,7 +427,7 @@ impl LearningPace {
 
     /// The highest rate that was accepted for a second.
     pub fn rate_held(&self) -> f64 {
-        f64::from(self.held) / self.scale
+        self.held / self.scale
     }
 
     /// The same as [`LearningPace::limit`], if it has held for a while under requests that wanted more.
@@ -528,13 +493,6 @@ impl LearningPace {
     }
 
     /// A round trip without load in seconds.
-    /// Whether more is under way than the rate and the round trip explain (Little's law): the server
-    /// has fallen silent, and if it is about to refuse, it will refuse all of them.
-    fn is_crowded(&self) -> bool {
-        let Some(round_trip) = self.latency.baseline() else { return false };
-        f64::from(self.in_flight) >= 8.0 + 2.0 * self.rate * round_trip
-    }
-
     fn round_trip(&self) -> f64 {
         self.latency.baseline().unwrap_or(0.05)
     }
@@ -564,13 +522,10 @@ impl LearningPace {
             self.refused_in_row = 0;
         }
         if self.history.accepted.is_multiple_of(16) {
-            self.held = self.held.max(self.history.rate(now, 1.0) as f32);
+            self.held = self.held.max(self.history.rate(now, 1.0));
         }
         // So that they keep their precision as f32.
         self.completions[self.completed % COMPLETIONS] = (self.busy_at(now) % 4096.0) as f32;
-        if self.completed == 0 {
-            self.answered_at = now;
-        }
         self.completed += 1;
         self.judge_concurrency(observation);
         self.judge_latency(observation, now);
@@ -591,10 +546,7 @@ impl Pace for LearningPace {
                 return Permit::WhenFreed;
             }
             Mode::Blocked(blocked) => blocked.next_at,
-            _ if self.credit >= 1.0 && !self.is_crowded() => {
-                self.next_at.min(self.sent_at + 0.1 / self.rate)
-            }
-            Mode::Seek if self.is_crowded() => self.next_at.max(self.sent_at + CROWDED / self.rate),
+            _ if self.credit >= 1.0 => self.next_at.min(self.sent_at + 0.1 / self.rate),
             _ => self.next_at,
         };
         if self.share <= 0.0 {

@@ -124,7 +124,7 @@ impl LearningPace {
         let is_soon = self.since_refusal(self.busy_at(now)).is_some_and(|it| it.1 < width);
         let is_probed = on_credit || is_soon || !matches!(self.mode, Mode::Hold);
         if self.last_refusal.is_none() && self.mode == Mode::Seek {
-            self.first_run = Some((self.history.accepted as u32, self.busy_at(now) as f32));
+            self.first_run = Some((self.history.accepted, self.busy_at(now)));
         }
         self.window_before = self.window;
         let recognised = match self.window {

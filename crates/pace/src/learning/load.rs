@@ -17,10 +17,6 @@ impl LearningPace {
             Mode::Probe { .. } | Mode::Drain { .. } => false,
         };
         let sent_at = observation.ticket.sent_at.monotonic.as_secs_f64();
-        // A server that has just begun is slow with the first and lets the next ones wait for it.
-        if sent_at < self.answered_at && self.latency.baseline().is_some() {
-            return;
-        }
         if let Mode::Drain { since, then } = self.mode {
             if sent_at < since {
                 return;
