@@ -219,7 +219,7 @@ async fn perform(store: &dyn StateStore, operation: &Operation) -> String {
         Operation::Release(numbers) => format!("{:?}", store.release(&attempts(numbers)).await),
         Operation::Announce { stale_by, batch } => {
             let batch = Batch { number: next_batch + stale_by, ..batch };
-            format!("{:?}", store.announce(batch.clone()).await)
+            format!("{:?}", store.announce(batch).await)
         }
         Operation::Settle { back } => format!("{:?}", store.settle(next_batch - back).await),
         Operation::Wish { source: name, seconds } => {
