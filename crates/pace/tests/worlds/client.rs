@@ -18,6 +18,7 @@ const ENGINES_MAX: u64 = 8;
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Score {
     pub(crate) items: u64,
+    /// In which anything was wanted.
     pub(crate) seconds: f64,
     pub(crate) refused: u64,
     pub(crate) requests: u64,
@@ -49,6 +50,8 @@ impl Score {
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Happening {
+    /// More is wanted.
+    Polls,
     Arrives(u64),
     Leaves(u64),
     Returns(u64),
@@ -63,6 +66,8 @@ struct Request {
 
 pub(crate) struct Settings {
     pub(crate) items: u64,
+    /// So many are wanted at a time, once in so many seconds; else all at once.
+    pub(crate) polls: Option<(u64, f64)>,
     pub(crate) ideal: f64,
     pub(crate) latency: f64,
     pub(crate) jitter: f64,
@@ -93,20 +98,32 @@ pub(crate) fn run(paces: &mut [LearningPace], server: &mut Server, settings: &Se
     let mut score = Score { items: settings.items, ..Score::default() };
     let mut latencies = Vec::new();
     let mut told = vec![0; paces.len()];
-    let (mut waiting, mut done, mut number) = (settings.items, 0, 0);
+    let (portion, every) = settings.polls.unwrap_or((settings.items, 0.0));
+    let (mut waiting, mut done, mut number) = (0, 0, 0);
+    let (mut wanted, mut wanted_since) = (0, settings.begins);
     let mut now = settings.begins;
     let nanos = |seconds: f64| (seconds * 1e9) as u64;
     let mut shared = 0;
     let mut known = settings.known.iter().peekable();
-    let mut wakes_at = nanos(now);
-    events.push(Reverse((wakes_at, Happening::Wakes)));
-    let end = settings.begins + settings.ideal * PATIENCE + 60.0;
+    let mut wakes_at = u64::MAX;
+    let polls = settings.items.div_ceil(portion);
+    let polled = (0..polls).map(|poll| nanos(now + poll as f64 * every));
+    events.extend(polled.map(|at| Reverse((at, Happening::Polls))));
+    let end = now + polls as f64 * every + settings.ideal * PATIENCE + 60.0;
     while let Some(Reverse((at, happening))) = events.pop() {
         now = at as f64 / 1e9;
         if now > end {
             break;
         }
         match happening {
+            Happening::Polls => {
+                if done == wanted {
+                    wanted_since = now;
+                }
+                let more = portion.min(settings.items - wanted);
+                wanted += more;
+                waiting += more;
+            }
             Happening::Arrives(id) => {
                 server.in_flight += 1;
                 let reply = server.arrive(now - settings.begins, &mut rng);
@@ -124,7 +141,7 @@ pub(crate) fn run(paces: &mut [LearningPace], server: &mut Server, settings: &Se
             Happening::Returns(id) => {
                 let request = requests.remove(&id).unwrap();
                 let reply = request.reply.unwrap();
-                let latency = now - request.left_at;
+                let latency = (now - request.left_at).max(0.0);
                 let engine = (id % ENGINES_MAX) as usize;
                 paces[engine].observe(
                     &Observation {
@@ -151,7 +168,9 @@ pub(crate) fn run(paces: &mut [LearningPace], server: &mut Server, settings: &Se
                 if accepted {
                     done += 1;
                     latencies.push(latency);
-                    score.seconds = now - settings.begins;
+                    if done == wanted {
+                        score.seconds += now - wanted_since;
+                    }
                 } else {
                     waiting += 1;
                     score.refused += 1;
@@ -210,6 +229,9 @@ pub(crate) fn run(paces: &mut [LearningPace], server: &mut Server, settings: &Se
                 }
             }
         }
+    }
+    if !score.finished {
+        score.seconds += now - wanted_since;
     }
     latencies.sort_by(f64::total_cmp);
     score.p50 = latencies.get(latencies.len() / 2).copied().unwrap_or(0.0);

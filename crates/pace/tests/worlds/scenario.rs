@@ -22,6 +22,12 @@ pub(crate) struct Scenario {
     pub(crate) rates: Vec<f64>,
     /// The job has so many seconds of the limit's requests.
     pub(crate) seconds: f64,
+    /// Of those, so many are wanted at a time, once in so many seconds; else all at once.
+    #[serde(default)]
+    pub(crate) polls: Option<(u64, f64)>,
+    /// Requests under way at most.
+    #[serde(default = "concurrency")]
+    pub(crate) concurrency: u32,
     /// Of the network there and back, without its jitter.
     pub(crate) latency_ms: f64,
     /// The mean of the jitter as a share of the latency; its tail is exponential.
@@ -32,6 +38,10 @@ pub(crate) struct Scenario {
     pub(crate) stall_one_in: u32,
     pub(crate) server: ServerFile,
     pub(crate) accepted: Accepted,
+}
+
+fn concurrency() -> u32 {
+    CONCURRENCY
 }
 
 fn some_jitter() -> f64 {
@@ -121,6 +131,7 @@ impl Scenario {
         Settings {
             items: (self.seconds * self.mean_rate(rate)).round() as u64,
             ideal: self.seconds,
+            polls: self.polls,
             latency: self.latency_ms / 1000.0,
             jitter: self.jitter,
             stall_one_in: self.stall_one_in,
@@ -150,11 +161,11 @@ impl Scenario {
 
     pub(crate) fn run(&self, rate: f64, seed: u64) -> Result {
         let job = self.job(rate, seed);
-        let mut paces = [LearningPace::new(CONCURRENCY, moment(job.begins))];
+        let mut paces = [LearningPace::new(self.concurrency, moment(job.begins))];
         let cold = run(&mut paces, &mut self.server(rate, seed), &job);
         let memory: Memory = paces[0].memory();
         let pace = paces[0].clone();
-        let mut again = [LearningPace::remembering(CONCURRENCY, &memory, moment(job.begins))];
+        let mut again = [LearningPace::remembering(self.concurrency, &memory, moment(job.begins))];
         let warm = run(&mut again, &mut self.server(rate, seed), &job);
         Result { cold, warm, pace }
     }
