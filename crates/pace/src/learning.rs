@@ -16,8 +16,10 @@
 
 mod blocked;
 mod load;
+mod proven;
 mod rate;
 mod refused;
+mod remembered;
 mod reopened;
 mod signal;
 
@@ -25,7 +27,6 @@ use crate::{
     Answer, COOL_DOWN_MAX, Ignored, Meaning, Observation, Pace, Permit, Ticket,
     history::{History, USUAL},
     latency::Latency,
-    memory::Memory,
     trace::{Decision, Kind, Trace, Why},
     window::{Grant, Quota},
 };
@@ -66,8 +67,10 @@ const HOLD_SECONDS_MAX: f64 = 60.0;
 const PROBE_DOUBLING: f64 = 0.35;
 /// The first excess of a probe.
 const PROBE_EXCESS: f64 = 0.015;
+/// A crowded server is asked at so many times smaller a rate.
+const CROWDED: f64 = 8.0;
 /// How late a timer may be without slowing us down.
-const SLACK: f64 = 0.0015;
+const SLACK: f32 = 0.0015;
 /// When to ask again without any share of the scope.
 const SHARELESS: Duration = Duration::from_secs(1);
 /// Completions by which throughput under load is measured.
@@ -133,10 +136,11 @@ pub struct LearningPace {
     /// For how long the last refusal stopped everything, seconds.
     refusal_cost: f64,
     /// The rate at which everything was refused last.
-    rate_refused: f64,
+    rate_refused: f32,
     /// The last closing's length, and by usual width what had left within it.
-    closed_before: Option<f64>,
+    closed_before: Option<f32>,
     used_before: [f32; USUAL],
+    cycle: reopened::Cycle,
     /// The limit before it became much lower; 0 if it did not.
     fell_from: f64,
     /// One was refused by chance since the last that counted.
@@ -146,11 +150,13 @@ pub struct LearningPace {
     /// The last limit that held for a while.
     settled: Option<f64>,
     /// What it took before the first refusal, in how many seconds.
-    first_run: Option<(u64, f64)>,
+    first_run: Option<(u32, f32)>,
     /// What it takes beyond the rate after a pause, as remembered.
     burst: f64,
     /// Credit to spend at once, beyond the rate.
     credit: f64,
+    /// It was shown to gather while it was closed.
+    gathers: bool,
     /// When a request left on credit last, and whether that was refused.
     credit_at: f64,
     credit_fails: bool,
@@ -163,13 +169,19 @@ pub struct LearningPace {
     uses: [(f64, f32, f32); USE_WIDTHS.len()],
     /// Taken and fallen out of the believed window between refusals that came soon after each other.
     turnover: (f32, f32),
+    /// Busy seconds when a refusal last changed the window's quota, and refusals within a width since.
+    episode_at: f32,
+    soon: u8,
     /// Refusals in a row at what a window was believed to allow.
     misses: u8,
-    penalty: Option<f64>,
+    penalty: Option<f32>,
+    /// The round rate that is being tried.
+    round_above: Option<f32>,
     /// The excess, in requests, that the last failed probe needed.
-    probe_excess: Option<f64>,
+    probe_excess: Option<f32>,
     /// Busy seconds and accepted requests at the last refusal that counted.
     last_refusal: Option<(f64, u64)>,
+    proven: proven::Proven,
     /// Seconds in which requests left or had to wait for us: time in which nobody wanted anything
     /// says nothing of the server.
     busy: f64,
@@ -182,16 +194,18 @@ pub struct LearningPace {
     in_flight: u32,
     next_at: f64,
     sent_at: f64,
-    slack: f64,
+    slack: f32,
     /// A request had to wait for one under way since the last that left.
     capped: bool,
     completions: [f32; COMPLETIONS],
-    completed: usize,
+    completed: u32,
+    /// When the first answer came.
+    answered_at: f64,
     history: History,
     latency: Latency,
     quota: Quota,
     signal: signal::Signal,
-    held: f64,
+    held: f32,
     /// Since when, and for how many requests, the limit is held.
     held_since: f64,
     held_sent: u32,
@@ -214,7 +228,7 @@ struct Concurrency {
     /// At most so many.
     cap: Option<u32>,
     /// The cap is a guess since so many were accepted in total.
-    trial: Option<u64>,
+    trial: Option<u32>,
     confirmed: bool,
     /// Accepted requests at the cap since it was last moved.
     at_cap: u32,
@@ -222,7 +236,7 @@ struct Concurrency {
     raise_after: u32,
     /// Accepted in total when it was lowered last, and how often that came soon after the time
     /// before.
-    moved_at: u64,
+    moved_at: u32,
     misses: u8,
 }
 
@@ -246,6 +260,7 @@ impl LearningPace {
             rate_refused: 0.0,
             closed_before: None,
             used_before: [0.0; USUAL],
+            cycle: reopened::Cycle::NONE,
             fell_from: 0.0,
             lone_since_cut: false,
             careful_until: f64::NEG_INFINITY,
@@ -253,6 +268,7 @@ impl LearningPace {
             first_run: None,
             burst: 0.0,
             credit: 0.0,
+            gathers: false,
             credit_at: f64::NEG_INFINITY,
             credit_fails: false,
             concurrency: Concurrency::default(),
@@ -260,10 +276,14 @@ impl LearningPace {
             window_before: None,
             uses: [(f64::NEG_INFINITY, 0.0, 0.0); USE_WIDTHS.len()],
             turnover: (0.0, 0.0),
+            episode_at: f32::NEG_INFINITY,
+            soon: 0,
             misses: 0,
             penalty: None,
+            round_above: None,
             probe_excess: None,
             last_refusal: None,
+            proven: proven::Proven::default(),
             busy: 0.0,
             limited: false,
             refused_in_row: 0,
@@ -276,6 +296,7 @@ impl LearningPace {
             capped: false,
             completions: [0.0; COMPLETIONS],
             completed: 0,
+            answered_at: f64::INFINITY,
             history: History::new(),
             latency: Latency::default(),
             quota: Quota::default(),
@@ -286,70 +307,6 @@ impl LearningPace {
             trace: Trace::default(),
             ignored: 0,
             wall: now.wall,
-        }
-    }
-
-    /// A controller that begins where an earlier one ended.
-    pub fn remembering(concurrency_max: u32, memory: &Memory, now: Moment) -> Self {
-        let mut pace = Self::new(concurrency_max, now);
-        pace.kind = memory.kind;
-        pace.burst = memory.burst.clamp(0.0, RATE_MAX);
-        pace.signal = signal::Signal::remembering(memory.silent);
-        pace.penalty = memory.penalty.map(|penalty| penalty.as_secs_f64());
-        pace.window = memory
-            .window
-            .map(|(quota, width)| Window { quota, width: width.as_secs_f64() })
-            .filter(|window| window.quota >= 1.0 && window.width > 0.0);
-        if let Some(baseline) = memory.baseline {
-            pace.latency.set_baseline(baseline.as_secs_f64());
-        }
-        if let Some(cap) = memory.concurrency {
-            pace.concurrency =
-                Concurrency { cap: Some(cap.max(1)), confirmed: true, ..Concurrency::default() };
-            pace.concurrency.raise_after = HOLD_REQUESTS;
-        }
-        match memory.limit.filter(|limit| limit.is_finite() && *limit > 0.0) {
-            Some(limit) => {
-                pace.limit = Some(limit.clamp(RATE_MIN, RATE_MAX));
-                pace.credit = pace.burst * 0.9;
-                pace.sure = true;
-                pace.refusal_cost = memory.refusal_cost.as_secs_f64().min(3600.0);
-                pace.hold(now.monotonic.as_secs_f64());
-            }
-            None => pace.rate = memory.held.clamp(RATE_FIRST, RATE_MAX),
-        }
-        pace.tell(Why::Remembered);
-        pace
-    }
-
-    /// What to keep for the next run.
-    pub fn memory(&self) -> Memory {
-        let whole = |ours: f64| ours / self.scale;
-        // More was taken at first than any window of that width would have.
-        let is_burst = |window: &Window| self.burst() > 1.1 * window.quota;
-        let window = self.window.filter(|window| !is_burst(window));
-        let kind = match self.kind {
-            Kind::Window if window.is_none() && self.window.is_some() => Kind::Bucket,
-            kind => kind,
-        };
-        Memory {
-            kind,
-            limit: self.limit.or(self.settled).map(whole),
-            burst: if kind == Kind::Bucket { self.burst() } else { 0.0 },
-            concurrency: self
-                .concurrency
-                .cap
-                .filter(|_| self.concurrency.confirmed)
-                .map(|cap| whole(f64::from(cap)).round() as u32),
-            baseline: self.latency.baseline().and_then(|it| Duration::try_from_secs_f64(it).ok()),
-            window: window.and_then(|window| {
-                Some((whole(window.quota), Duration::try_from_secs_f64(window.width).ok()?))
-            }),
-            penalty: self.penalty.and_then(|it| Duration::try_from_secs_f64(it).ok()),
-            silent: self.signal.is_silent(),
-            refusal_cost: Duration::try_from_secs_f64(self.refusal_cost).unwrap_or_default(),
-            held: whole(self.held),
-            learned_at: self.wall,
         }
     }
 
@@ -378,33 +335,10 @@ impl LearningPace {
         self.interval_min = interval.as_secs_f64();
     }
 
-    /// Takes a limit that is known for this time of day, in place of the present one.
-    pub fn adopt(&mut self, limit: f64, now: Moment) {
-        let ours = limit * self.scale;
-        if ours.is_finite() && ours > 0.0 && !matches!(self.mode, Mode::Blocked(_)) {
-            self.wall = now.wall;
-            self.window = None;
-            self.sure = true;
-            self.limit = Some(ours.clamp(RATE_MIN, RATE_MAX));
-            self.hold(now.monotonic.as_secs_f64());
-            self.tell(Why::Remembered);
-        }
-    }
-
     /// For how long nothing was taken, if all that was asked was refused.
     pub fn closed_for(&self, now: Moment) -> Option<Duration> {
         let since = self.closed_since?;
         Duration::try_from_secs_f64(now.monotonic.as_secs_f64() - since).ok()
-    }
-
-    /// What the server takes at once beyond its rate, by the run before the first refusal.
-    fn burst(&self) -> f64 {
-        match (self.first_run, self.limit.or(self.settled)) {
-            (Some((taken, seconds)), Some(limit)) => {
-                (taken as f64 - limit * seconds - 1.0).max(0.0)
-            }
-            _ => self.burst,
-        }
     }
 
     /// What is believed to limit us.
@@ -427,7 +361,7 @@ impl LearningPace {
 
     /// The highest rate that was accepted for a second.
     pub fn rate_held(&self) -> f64 {
-        self.held / self.scale
+        f64::from(self.held) / self.scale
     }
 
     /// The same as [`LearningPace::limit`], if it has held for a while under requests that wanted more.
@@ -493,6 +427,13 @@ impl LearningPace {
     }
 
     /// A round trip without load in seconds.
+    /// Whether more is under way than the rate and the round trip explain (Little's law): the server
+    /// has fallen silent, and if it is about to refuse, it will refuse all of them.
+    fn is_crowded(&self) -> bool {
+        let Some(round_trip) = self.latency.baseline() else { return false };
+        f64::from(self.in_flight) >= 8.0 + 2.0 * self.rate * round_trip
+    }
+
     fn round_trip(&self) -> f64 {
         self.latency.baseline().unwrap_or(0.05)
     }
@@ -522,11 +463,15 @@ impl LearningPace {
             self.refused_in_row = 0;
         }
         if self.history.accepted.is_multiple_of(16) {
-            self.held = self.held.max(self.history.rate(now, 1.0));
+            self.held = self.held.max(self.history.rate(now, 1.0) as f32);
         }
         // So that they keep their precision as f32.
-        self.completions[self.completed % COMPLETIONS] = (self.busy_at(now) % 4096.0) as f32;
-        self.completed += 1;
+        self.completions[self.completed as usize % COMPLETIONS] =
+            (self.busy_at(now) % 4096.0) as f32;
+        if self.completed == 0 {
+            self.answered_at = now;
+        }
+        self.completed = self.completed.wrapping_add(1);
         self.judge_concurrency(observation);
         self.judge_latency(observation, now);
     }
@@ -546,7 +491,10 @@ impl Pace for LearningPace {
                 return Permit::WhenFreed;
             }
             Mode::Blocked(blocked) => blocked.next_at,
-            _ if self.credit >= 1.0 => self.next_at.min(self.sent_at + 0.1 / self.rate),
+            _ if self.credit >= 1.0 && !self.is_crowded() => {
+                self.next_at.min(self.sent_at + 0.1 / self.rate)
+            }
+            Mode::Seek if self.is_crowded() => self.next_at.max(self.sent_at + CROWDED / self.rate),
             _ => self.next_at,
         };
         if self.share <= 0.0 {
@@ -578,6 +526,7 @@ impl Pace for LearningPace {
         if self.sent_at.is_finite() {
             self.busy = self.busy_at(time);
         }
+        self.proven.pass(self.busy, self.history.accepted);
         self.limited = false;
         let interval = 1.0 / self.rate;
         let busy = (time - self.sent_at).clamp(0.0, 1.5 * interval);
@@ -587,7 +536,7 @@ impl Pace for LearningPace {
             self.credit_at = time;
         }
         // A late timer is made up for, but only a little: requests must not bunch.
-        self.next_at = self.next_at.max(time - self.slack) + interval;
+        self.next_at = self.next_at.max(time - f64::from(self.slack)) + interval;
         if early > 0.0 {
             self.next_at = time + interval;
         }

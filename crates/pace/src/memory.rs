@@ -44,6 +44,9 @@ pub struct Memory {
     pub kind: Kind,
     /// The limit, requests per second; `None`: none was met.
     pub limit: Option<f64>,
+    /// It is more than a guess from few requests.
+    #[serde(default = "yes")]
+    pub sure: bool,
     /// Requests that could leave at once after a pause, beyond the rate.
     pub burst: f64,
     /// Requests under way that were taken.
@@ -64,6 +67,10 @@ pub struct Memory {
     pub held: f64,
     /// When this was learned.
     pub learned_at: Timestamp,
+}
+
+fn yes() -> bool {
+    true
 }
 
 #[cfg(test)]

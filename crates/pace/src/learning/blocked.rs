@@ -52,7 +52,7 @@ pub(super) struct Blocked {
     /// The server said itself when to come back, and how exactly.
     pub(super) told: bool,
     pub(super) told_until: f64,
-    pub(super) slop: f64,
+    pub(super) slop: f32,
     /// The single request is under way.
     pub(super) is_out: bool,
 }
@@ -89,7 +89,7 @@ impl Blocked {
         self.told_until = now + told;
         // Whole seconds are rounded up, and the answer was late.
         let late = (now - self.closed_at).clamp(0.0, 0.25);
-        self.slop = late + if told.fract() == 0.0 { 1.0 } else { 0.02 };
+        self.slop = late as f32 + if told.fract() == 0.0 { 1.0 } else { 0.02 };
         self.next_at = now + told.min(COOL_DOWN_MAX.as_secs_f64());
     }
 
@@ -124,7 +124,7 @@ impl LearningPace {
         let is_soon = self.since_refusal(self.busy_at(now)).is_some_and(|it| it.1 < width);
         let is_probed = on_credit || is_soon || !matches!(self.mode, Mode::Hold);
         if self.last_refusal.is_none() && self.mode == Mode::Seek {
-            self.first_run = Some((self.history.accepted, self.busy_at(now)));
+            self.first_run = Some((self.history.accepted as u32, self.busy_at(now) as f32));
         }
         self.window_before = self.window;
         let recognised = match self.window {

@@ -17,6 +17,10 @@ impl LearningPace {
             Mode::Probe { .. } | Mode::Drain { .. } => false,
         };
         let sent_at = observation.ticket.sent_at.monotonic.as_secs_f64();
+        // A server that has just begun is slow with the first and lets the next ones wait for it.
+        if sent_at < self.answered_at && self.latency.baseline().is_some() {
+            return;
+        }
         if let Mode::Drain { since, then } = self.mode {
             if sent_at < since {
                 return;
@@ -88,12 +92,13 @@ impl LearningPace {
 
     /// Throughput under load: completions by time.
     pub(super) fn delivered(&self, last: usize) -> Option<f64> {
-        let count = self.completed.min(last);
+        let completed = self.completed as usize;
+        let count = completed.min(last);
         if count < last.min(6) {
             return None;
         }
-        let newest = self.completions[(self.completed - 1) % COMPLETIONS];
-        let oldest = self.completions[(self.completed - count) % COMPLETIONS];
+        let newest = self.completions[(completed - 1) % COMPLETIONS];
+        let oldest = self.completions[(completed - count) % COMPLETIONS];
         let seconds = f64::from(newest - oldest);
         (seconds > 0.0).then(|| (count - 1) as f64 / seconds)
     }
@@ -104,7 +109,7 @@ impl LearningPace {
         let Some(cap) = concurrency.cap else { return };
         // What left before the cap was set says nothing of it.
         if concurrency.trial.is_some() && observation.ticket.epoch != self.epoch {
-            concurrency.trial = Some(self.history.accepted);
+            concurrency.trial = Some(self.history.accepted as u32);
             return;
         }
         if observation.ticket.in_flight >= cap {
@@ -112,7 +117,8 @@ impl LearningPace {
         }
         if let Some(since) = concurrency.trial {
             // As fast as before, and not refused.
-            if concurrency.at_cap >= 12 && self.history.accepted - since >= 24 {
+            if concurrency.at_cap >= 12 && (self.history.accepted as u32).wrapping_sub(since) >= 24
+            {
                 concurrency.trial = None;
                 concurrency.confirmed = true;
                 concurrency.at_cap = 0;

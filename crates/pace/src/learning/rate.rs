@@ -3,12 +3,16 @@
 use super::{
     CATCH_UP, DOUBLING, DOUBLING_SETTLE, HOLD_REQUESTS, HOLD_SECONDS, HOLD_SECONDS_MAX,
     LearningPace, Mode, PROBE_DOUBLING, PROBE_EXCESS, RATE_FIRST, RATE_MAX, RATE_MIN,
-    SHARE_CAREFUL, refused::SLOW,
+    SHARE_CAREFUL, SLACK,
+    refused::{BUCKETFUL, SHORT, SLOW},
 };
 use crate::trace::{Kind, Why};
 
 /// How often a window's quota is taken whole before one more is asked for.
 const WHOLES: f64 = 8.0;
+
+/// Up to this a guess is tried upward by round numbers.
+const ROUND_MAX: f64 = 25.0;
 
 impl LearningPace {
     pub(super) fn hold(&mut self, now: f64) {
@@ -59,6 +63,13 @@ impl LearningPace {
 
     pub(super) fn probe(&mut self, doublet: bool) {
         self.rate = self.limit.unwrap_or(self.rate).clamp(RATE_MIN, RATE_MAX);
+        // A guess from few requests: somebody chose a round number near it.
+        let is_guess = !self.sure && self.kind == Kind::Bucket && self.refusal_cost < SHORT;
+        self.round_above =
+            self.limit.filter(|limit| is_guess && (1.0..ROUND_MAX).contains(limit)).map(|limit| {
+                let step = if limit < 9.9 { 1.0 } else { 5.0 };
+                (step * ((1.02 * limit / step).floor() + 1.0)) as f32
+            });
         self.mode = Mode::Probe { busy: 0.0, taken: self.history.accepted, doublet };
     }
 
@@ -99,7 +110,12 @@ impl LearningPace {
                 self.held_sent = self.held_sent.saturating_add(1);
                 let (since, sent) = (self.held_since, self.held_sent);
                 // A probe costs a refusal, and what that costs is known.
-                let (patience, few) = if self.sure { (0.03, HOLD_REQUESTS) } else { (0.2, 50) };
+                let is_cheap = self.refusal_cost < SHORT;
+                let (patience, few) = match (self.sure, is_cheap) {
+                    (true, _) => (0.03, HOLD_REQUESTS),
+                    (false, true) => (0.1, 15),
+                    (false, false) => (0.1, 50),
+                };
                 let most =
                     if self.kind == Kind::Penalty { f64::INFINITY } else { HOLD_SECONDS_MAX };
                 let wait = (self.refusal_cost / patience).min(most);
@@ -132,6 +148,16 @@ impl LearningPace {
                     *total -= busy;
                     return;
                 }
+                if let Some(round) = self.round_above.filter(|_| !*doublet).map(f64::from) {
+                    self.rate = 0.995 * round;
+                    // What a bucket has gathered hides that it is too much, for so many requests.
+                    let few = (BUCKETFUL * round / (round - limit)).clamp(12.0, 24.0);
+                    if self.history.accepted - *taken >= few as u64 {
+                        self.limit = Some(round);
+                        self.probe(false);
+                    }
+                    return;
+                }
                 let excess = if limit < 0.9 * self.fell_from { 2.0 } else { 1.0 } * PROBE_EXCESS;
                 let above = excess * ((*total / doubling).exp2() - 1.0);
                 // A small quota grows by one request at least, after it was taken whole some times.
@@ -139,7 +165,11 @@ impl LearningPace {
                     let wholes = (self.history.accepted - *taken) as f64 / window.quota;
                     (wholes / WHOLES).floor() / window.quota
                 });
-                let above = (1.0 + above).max(1.0 + turns).min(1e3);
+                let above = above.max(turns);
+                // What a bucket had gathered is no sign that it takes more.
+                let beyond = (self.history.accepted - *taken) as f64 - limit * *total;
+                let most = if beyond > BUCKETFUL { 1.6 } else { 1.5 };
+                let above = (1.0 + above).min(most);
                 if limit * above > 3.0 * self.history.rate(now, 0.4 + round_trip) + 2.0 * RATE_FIRST
                 {
                     *total -= busy;
@@ -151,11 +181,17 @@ impl LearningPace {
                     if self.rate > 0.9 * self.fell_from {
                         self.fell_from = 0.0;
                     }
+                    let was_held = self.limit_held().is_some();
                     self.window = None;
                     self.limit = None;
                     self.probe_excess = None;
+                    self.slack = SLACK;
                     // Where answers are late, so are refusals.
                     let is_slow = round_trip > SLOW && self.last_refusal.is_some();
+                    // What was taken while the limit was lower says nothing of the present one.
+                    if was_held && self.last_refusal.is_some() {
+                        self.last_refusal = Some((self.busy, self.history.accepted));
+                    }
                     self.mode = if is_slow { Mode::Settle } else { Mode::Seek };
                     let rate = self.rate;
                     self.tell(Why::HeldAbove(rate));

@@ -12,7 +12,7 @@ pub(super) const SHORT: f64 = 0.15;
 /// The near past by which a limit is measured from below, seconds, and what a bucket takes beyond
 /// its rate if nothing is known of it.
 const LATELY: [f64; 2] = [0.2, 0.4];
-const BUCKETFUL: f64 = 6.0;
+pub(super) const BUCKETFUL: f64 = 6.0;
 
 /// After a fall of the limit we stay well below what is left for so long: few requests have measured it.
 const CAREFUL: f64 = 2.2;
@@ -54,7 +54,8 @@ impl LearningPace {
             }
             return;
         }
-        if told.is_none_or(|told| told <= 0.0)
+        let is_told = told.is_some_and(|told| told > 0.0);
+        if (!is_told || self.signal.is_noisy())
             && self.may_be_lone(now)
             && self.signal.is_lone(self.history.accepted)
         {
@@ -62,6 +63,13 @@ impl LearningPace {
             self.next_at = self.next_at.max(now + 1.0 / self.rate);
             self.tell(Why::LoneRefusal(self.rate));
             return;
+        }
+        if self.is_groundless(now) && self.signal.is_chance(self.history.accepted) {
+            self.regain();
+            return;
+        }
+        if self.proven.is_refuted(self.history.accepted) {
+            self.signal.no_chance();
         }
         self.epoch = self.epoch.wrapping_add(1);
         if self.refused_in_row == 0 {
@@ -87,8 +95,7 @@ impl LearningPace {
 
     /// Whether a refusal comes at a time at which none is expected.
     fn may_be_lone(&self, now: f64) -> bool {
-        let is_counted = self.concurrency.confirmed || self.concurrency.trial.is_some();
-        let is_first = self.refused_in_row == 0 && !is_counted;
+        let is_first = self.refused_in_row == 0 && !self.is_counted();
         let taken = self.last_refusal.map_or(0, |(_, accepted)| self.history.accepted - accepted);
         let is_known = self.mode == Mode::Hold && self.sure && now >= self.careful_until;
         let is_known = is_known && (taken >= LONE_AFTER || self.lone_since_cut);
@@ -96,9 +103,15 @@ impl LearningPace {
         is_first && (is_known || (has_begun && self.signal.is_noisy()))
     }
 
+    /// Whether the number of requests under way is, or may be, what is limited.
+    pub(super) fn is_counted(&self) -> bool {
+        self.concurrency.confirmed || self.concurrency.trial.is_some()
+    }
+
     /// Whether a refusal is put down to the number of requests under way.
     pub(super) fn blame_concurrency(&mut self, in_flight: u32) -> bool {
         let round_trip = self.round_trip();
+        let accepted = self.history.accepted as u32;
         let concurrency = &mut self.concurrency;
         match (concurrency.confirmed, concurrency.trial) {
             (true, _) => {
@@ -106,9 +119,9 @@ impl LearningPace {
                 if in_flight < cap {
                     return false;
                 }
-                let is_again = self.history.accepted - concurrency.moved_at < 50;
+                let is_again = accepted.wrapping_sub(concurrency.moved_at) < 50;
                 concurrency.misses = if is_again { concurrency.misses + 1 } else { 0 };
-                concurrency.moved_at = self.history.accepted;
+                concurrency.moved_at = accepted;
                 if concurrency.misses >= 3 {
                     // Lower and lower, and refused all the same: it is the rate.
                     *concurrency = Concurrency::default();
@@ -134,7 +147,7 @@ impl LearningPace {
                     && matches!(self.mode, Mode::Seek | Mode::Settle) =>
             {
                 concurrency.cap = Some(in_flight - 1);
-                concurrency.trial = Some(self.history.accepted);
+                concurrency.trial = Some(accepted);
                 concurrency.at_cap = 0;
                 self.refused_in_row = 0;
                 true
@@ -173,9 +186,9 @@ impl LearningPace {
     }
 
     /// What a bucket took in the near past, less a bucketful: the limit is above.
-    fn taken_lately(&self, now: f64) -> f64 {
+    fn taken_lately(&self, at: f64) -> f64 {
         let burst = self.burst().max(BUCKETFUL);
-        let taken = |seconds: f64| self.history.rate(now, seconds) - burst / seconds;
+        let taken = |seconds: f64| self.history.rate(at, seconds) - burst / seconds;
         if self.kind == Kind::Bucket {
             LATELY.map(taken).into_iter().fold(0.0, f64::max)
         } else {
@@ -189,22 +202,30 @@ impl LearningPace {
         let busy = self.busy_at(now);
         let between = self.since_refusal(busy);
         if self.last_refusal.is_none() && self.mode == Mode::Seek {
-            self.first_run = Some((self.history.accepted, busy));
+            self.first_run = Some((self.history.accepted as u32, busy as f32));
         }
-        self.last_refusal = Some((busy, self.history.accepted));
+        // Too few in a long time to tell a rate: they are counted on.
+        let is_counted_on = self.mode == Mode::Settle
+            && between.is_some_and(|(taken, seconds)| taken < 4 && seconds > 0.5);
+        if !is_counted_on {
+            self.last_refusal = Some((busy, self.history.accepted));
+        }
         if let Some(window) = &mut self.window
             && matches!(self.mode, Mode::Hold | Mode::Probe { .. })
         {
+            let width = window.width;
             // What was sent within the width, less what was refused, is the quota or near it.
             let used = f64::from(self.history.sent_within(sent_at, window.width)) - 1.0;
             let estimate = between
                 .filter(|it| it.0 >= 8 && it.1 >= window.width)
                 .map(|(taken, seconds)| taken as f64 / seconds);
-            // One that is full takes as many as leave it.
+            let is_soon = busy < f64::from(self.episode_at) + window.width;
+            // One that is full takes as many as leave it, be they counted or their mean.
             let (taken, left) = match between {
                 Some((taken, seconds)) if seconds < 0.7 * window.width => {
                     let older = self.history.sent_about(sent_at, window.width + seconds);
                     let left = older - self.history.sent_about(sent_at, window.width);
+                    let left = left.min(window.quota * seconds / window.width);
                     (self.turnover.0 + taken as f32, self.turnover.1 + left as f32)
                 }
                 _ => (0.0, 0.0),
@@ -218,23 +239,41 @@ impl LearningPace {
                 self.kind = Kind::Bucket;
                 self.sure = false;
                 self.careful_until = now + CAREFUL;
-            } else if estimate.is_some_and(|it| it < 0.8 * window.quota / window.width) {
+            } else if estimate.is_some_and(|it| it < 0.8 * window.quota / window.width)
+                && used < 0.8 * window.quota
+            {
                 // Refused with room left: it is no window, or it has shrunk.
                 self.window = None;
                 self.kind = Kind::Bucket;
                 self.limit = estimate;
+                self.sure = false;
+            } else if is_soon {
+                // It is as full as it was at the last refusal: room first.
+                self.soon = self.soon.saturating_add(1);
             } else if estimate.is_none() && used < 0.9 * window.quota {
                 self.window = None;
                 self.kind = Kind::Bucket;
                 self.limit = None;
                 self.rate = (self.rate * 0.4).max(RATE_MIN);
-            } else if used > window.quota || used > 0.9 * window.quota {
+            } else if self.sure
+                && self.misses == 0
+                && (0.9 * window.quota..=window.quota).contains(&used)
+            {
+                // Once is a matter of clocks, or of requests that came too close together.
+                self.misses = 1;
+                self.credit_fails = true;
+            } else if used > 0.9 * window.quota {
+                self.misses = 0;
                 window.quota = used.max(1.0);
                 self.limit = Some((used / window.width).max(RATE_MIN));
             }
+            if !is_soon {
+                (self.episode_at, self.soon) = (busy as f32, 0);
+            }
             let why = Why::RefusedAt(self.rate);
             self.hold(now);
-            self.next_at = now + 2.0 / self.rate;
+            let pause = f64::from(2_u32 << self.soon.min(8)) / self.rate;
+            self.next_at = now + pause.min((0.1 * width).max(2.0 / self.rate));
             self.tell(why);
             return;
         }
@@ -246,6 +285,7 @@ impl LearningPace {
             self.penalty = None;
         }
         let known = self.limit.filter(|_| self.sure);
+        let believed = self.limit.or(self.settled);
         self.refusal_cost = (self.told_until - now).clamp(0.0, SHORT);
         let why = match between {
             Some((taken, seconds)) => Why::TakenBetweenRefusals(taken, seconds),
@@ -254,7 +294,7 @@ impl LearningPace {
         match (self.mode, estimate) {
             (Mode::Seek, _) => {
                 self.limit = None;
-                let used = self.rate.min(1.5 * self.history.rate(now, 0.2) + 5.0);
+                let used = self.rate.min(1.5 * self.history.rate(sent_at, 0.2) + 5.0);
                 // After few requests most of them were a burst.
                 let share = match self.history.accepted {
                     0..=11 => 0.1,
@@ -267,7 +307,7 @@ impl LearningPace {
             (Mode::Settle, Some(estimate)) => {
                 // The first bucketful may have been cut short: the truth is between the two.
                 let estimate = match self.settled {
-                    Some(_) => estimate.max(self.taken_lately(now).min(self.rate)),
+                    Some(_) => estimate.max(self.taken_lately(sent_at).min(self.rate)),
                     None => estimate,
                 };
                 let near = self.rate < 1.5 * estimate;
@@ -286,21 +326,21 @@ impl LearningPace {
                     // and the rate at the refusal is nearer. Too high shows soon, too low does not.
                     let is_near = self.rate < 1.3 * estimate && !self.measured;
                     let hopeful = if is_near { 0.97 * self.rate } else { estimate };
-                    let hopeful = hopeful.max(self.taken_lately(now).min(0.97 * self.rate));
+                    let hopeful = hopeful.max(self.taken_lately(sent_at).min(0.97 * self.rate));
                     self.limit = Some(estimate.max(hopeful).min(self.rate).max(limit * 0.5));
                 } else {
                     // What fell may stay there: fewer and fewer attempts.
                     self.fell_from *= 0.92;
                     let excess = probed - limit * busy;
-                    let usual = self.probe_excess.unwrap_or(excess);
+                    let usual = self.probe_excess.map_or(excess, f64::from);
                     if excess > 1.3 * usual + 2.0 && busy > 0.0 {
                         self.limit = Some((limit + (excess - usual) / busy).min(self.rate));
                     }
-                    if excess < 3.0 && self.rate > 1.02 * limit {
+                    if excess < 3.0 && self.burst() < 3.0 && self.rate > 1.02 * limit {
                         // Hardly any burst is taken: the rate at the refusal is near the limit.
                         self.limit = Some(limit + 0.3 * (self.rate - limit));
                     }
-                    self.probe_excess = Some(usual.min(excess).max(0.0));
+                    self.probe_excess = Some(f64::midpoint(usual, excess).max(0.0) as f32);
                     self.limit = self.limit.map(|limit| limit.max(estimate.min(self.rate)));
                 }
                 self.hold(now);
@@ -346,9 +386,12 @@ impl LearningPace {
         }
         let least = self.limit_least(now);
         self.limit = self.limit.map(|limit| limit.max(least));
+        let is_below_round = self.round_above.take().is_some() && self.mode == Mode::Hold;
         let is_as_known = |limit: f64| known.is_some_and(|it| (it - limit).abs() < 0.1 * it);
-        self.sure =
-            between.is_some_and(|(taken, _)| taken >= SURE) || self.limit.is_some_and(is_as_known);
+        self.sure = between.is_some_and(|(taken, _)| taken >= SURE)
+            || self.limit.is_some_and(is_as_known)
+            || is_below_round;
+        self.stand_by(believed);
         if self.mode == Mode::Hold {
             self.resume_hold();
         }

@@ -17,8 +17,42 @@ use crate::{
 pub(super) const PENALTY_MIN: f64 = 2.0;
 /// A refusal after so many that were taken is a rare one.
 pub(super) const RARE: u64 = 50;
-/// What was taken in the near past is never believed to be more than this many limits.
-const GOODPUT_MOST: f64 = 3.0;
+
+/// From one closing to the next. A bucket that gathers while it is closed takes its own rate over
+/// such a time, at whatever rate it is asked.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Cycle {
+    /// Busy seconds at its end, and accepted requests until then.
+    ended_at: f64,
+    accepted: u32,
+    /// Accepted in it, in all and a second.
+    taken: u32,
+    took: f32,
+    /// The rate at its end.
+    rate: f32,
+}
+
+impl Cycle {
+    /// Before the first closing.
+    pub(super) const NONE: Self =
+        Self { ended_at: f64::INFINITY, accepted: 0, taken: 0, took: 0.0, rate: 0.0 };
+
+    fn next(&self, blocked: &Blocked, accepted: u64) -> Self {
+        let seconds = blocked.busy - self.ended_at;
+        let accepted = accepted as u32;
+        let taken = if seconds > 0.0 { accepted.wrapping_sub(self.accepted) } else { 0 };
+        let took = (f64::from(taken) / seconds.max(0.001)) as f32;
+        Self { ended_at: blocked.busy, accepted, taken, took, rate: blocked.rate as f32 }
+    }
+
+    /// Both took the same, though asked for at different rates.
+    fn is_as(&self, before: &Self) -> bool {
+        self.taken.min(before.taken) >= 8
+            && (self.took - before.took).abs() < 0.1 * before.took
+            && (self.rate - before.rate).abs() > 0.1 * before.rate
+            && self.took > 0.1 * self.rate.min(before.rate)
+    }
+}
 
 /// What one closing fits.
 #[derive(Debug, Clone, Copy)]
@@ -46,29 +80,47 @@ impl LearningPace {
         let closed_for = sent_at - blocked.since;
         let between = self.since_refusal(blocked.busy).filter(|(taken, _)| *taken >= 4);
         let cycle = between.map(|(taken, seconds)| taken as f64 / seconds);
+        let whole = self.cycle.next(blocked, self.history.accepted);
+        let took = f64::from(whole.took);
+        let gathered = blocked.told
+            && self.kind == Kind::Bucket
+            && whole.is_as(&self.cycle)
+            && self.burst_beyond(took) > took * closed_for;
         self.last_refusal = Some((blocked.busy, self.history.accepted));
+        (self.episode_at, self.soon) = (blocked.busy as f32, 0);
         self.refused_in_row = 0;
         self.refusal_cost = closed_for;
         self.misses = if blocked.is_probed { 0 } else { self.misses.saturating_add(1) };
         if !blocked.on_credit {
-            self.rate_refused = blocked.rate;
+            self.rate_refused = blocked.rate as f32;
         }
         // One refusal after many that were taken: what was proven before is worth more than what
         // one closing tells.
         let is_rare = between.is_some_and(|(taken, _)| taken >= RARE);
         let held = self.limit_held();
+        let before = self.limit.or(self.settled);
         if blocked.on_credit && self.limit.is_some() {
             self.reopened_after_credit(blocked);
             self.last_refusal = Some((self.busy_at(now), self.history.accepted));
             self.hold(now);
         } else if let Some(limit) = held.filter(|_| is_rare) {
             self.reopened_as_known(blocked, limit, cycle, closed_for);
+        } else if gathered {
+            self.kind = Kind::Bucket;
+            self.window = None;
+            self.sure = true;
+            (self.gathers, self.credit_fails) = (true, false);
+            self.limit = Some(took.clamp(RATE_MIN, RATE_MAX));
+            self.spend_what_gathered();
+            self.hold(now);
         } else if let Some(fit) = self.fit(blocked, sent_at, cycle) {
             self.adopt_fit(fit, held, cycle, now);
         } else {
             self.reopened_unexplained(blocked, held, cycle, now);
         }
-        self.closed_before = Some(closed_for);
+        self.stand_by(before);
+        self.closed_before = Some(closed_for as f32);
+        self.cycle = whole;
         self.next_at = now + 1.0 / self.rate;
         self.tell(Why::Reopened(closed_for));
     }
@@ -92,9 +144,9 @@ impl LearningPace {
                 self.kind = Kind::Bucket;
                 self.sure = false;
                 // What was taken in the second before the first refusal was less than was refused.
-                self.limit = self
-                    .limit
-                    .map(|limit| (limit * self.rate_refused.clamp(limit, 4.0 * limit)).sqrt());
+                self.limit = self.limit.map(|limit| {
+                    (limit * f64::from(self.rate_refused).clamp(limit, 4.0 * limit)).sqrt()
+                });
             }
         }
     }
@@ -136,7 +188,7 @@ impl LearningPace {
 
     fn adopt_fit(&mut self, fit: Fit, held: Option<f64>, cycle: Option<f64>, now: f64) {
         // Nothing that was proven is halved twice by one closing.
-        let mut limit = match held {
+        let mut limit = match held.or_else(|| self.settled.take()) {
             Some(held) if fit.kind != Kind::Penalty => fit.limit.max(0.5 * held),
             _ => fit.limit,
         };
@@ -164,15 +216,6 @@ impl LearningPace {
         } else {
             self.hold(now);
         }
-    }
-
-    /// Nobody is believed to take much less than what was taken in the last ten seconds, or the last minute.
-    pub(super) fn limit_least(&self, now: f64) -> f64 {
-        if self.history.accepted < 20 {
-            return 0.0;
-        }
-        let taken = |seconds: f64| self.history.sent_about(now, seconds) / seconds;
-        taken(10.0).max(taken(60.0)) / GOODPUT_MOST
     }
 
     fn reopened_unexplained(
@@ -245,7 +288,8 @@ impl LearningPace {
         let fits = |width: usize| {
             let reach = 0.03 + self.round_trip();
             let is_in = |end: f64| {
-                end > blocked.told_until - blocked.slop - reach && end <= blocked.told_until + reach
+                end > blocked.told_until - f64::from(blocked.slop) - reach
+                    && end <= blocked.told_until + reach
             };
             let opened = self.history.window(width, blocked.since).filter(|it| it.1 >= 2);
             let is_fixed = opened.is_some_and(|it| is_in(it.0 + WIDTHS[width]));
@@ -254,7 +298,7 @@ impl LearningPace {
         };
         let windows = || (0..USUAL).filter_map(|width| fits(width).map(|it| (width, it.0, it.1)));
         if let Some(penalty) = self.penalty_width(waited, 0.1) {
-            self.penalty = Some(WIDTHS[penalty]);
+            self.penalty = Some(WIDTHS[penalty] as f32);
             let limit = self.before_penalty(blocked)?;
             return Some(Fit { kind: Kind::Penalty, limit, window: None, sure: true });
         }
@@ -273,8 +317,9 @@ impl LearningPace {
 
     /// The usual time for which it was closed, if a closing before was not another one.
     fn penalty_width(&self, waited: f64, late: f64) -> Option<usize> {
-        let is_other =
-            self.closed_before.is_some_and(|before| (before - waited).abs() > 0.2 * waited);
+        let is_other = self
+            .closed_before
+            .is_some_and(|before| (f64::from(before) - waited).abs() > 0.2 * waited);
         let is_as_long = |width: &usize| {
             WIDTHS[*width] >= PENALTY_MIN
                 && waited >= WIDTHS[*width] - 0.01
@@ -313,7 +358,7 @@ impl LearningPace {
         }
         let late = sent_at - blocked.closed_at;
         if let Some(penalty) = self.penalty_width(sent_at - blocked.since, late) {
-            self.penalty = Some(WIDTHS[penalty]);
+            self.penalty = Some(WIDTHS[penalty] as f32);
             let limit = self.before_penalty(blocked)?;
             return Some(Fit { kind: Kind::Penalty, limit, window: None, sure: true });
         }

@@ -84,6 +84,8 @@ const FALL: (f32, f32, f32) = (3.0, 0.2, 5.5);
 const EXCESS: (f32, f32, f32) = (1.9, 0.017, 3.6);
 /// The same where refusals have come without a reason before.
 const EXCESS_NOISY: (f32, f32, f32) = (1.2, 0.036, 5.0);
+/// The same for refusals far below a rate that was taken for long: they are by chance.
+const CHANCE: (f32, f32, f32) = (1.0, 0.004, 2.5);
 /// After so many without a reason.
 const NOISY_MIN: u8 = 12;
 
@@ -94,8 +96,12 @@ pub(super) struct Signal {
     failed: Ambiguous,
     fall: Cusum,
     excess: Cusum,
+    /// Refusals that no rate explains: when in total the last came, and whether they are told from a limit.
+    chance: Cusum,
+    chance_at: u32,
+    by_chance: bool,
     /// Accepted in total at the last lone refusal, and how many there were.
-    lone_at: u64,
+    lone_at: u32,
     lone: u8,
 }
 
@@ -108,8 +114,8 @@ impl Signal {
 
     /// Whether a refusal at a rate that was taken for long is one by chance: nothing follows it.
     pub(super) fn is_lone(&mut self, accepted: u64) -> bool {
-        let others = accepted.saturating_sub(self.lone_at).min(1 << 20) as f32;
-        self.lone_at = accepted;
+        let others = (accepted as u32).wrapping_sub(self.lone_at).min(1 << 20) as f32;
+        self.lone_at = accepted as u32;
         let is_noisy = self.lone >= NOISY_MIN || self.is_noisy();
         let excess = if is_noisy { EXCESS_NOISY } else { EXCESS };
         let is_fall = self.fall.take(others, FALL.0, FALL.1) >= FALL.2;
@@ -123,9 +129,24 @@ impl Signal {
         true
     }
 
-    /// Whether requests fail without a reason, as no limiter makes them.
+    /// Whether a refusal far below a rate that was taken for long is one of many.
+    pub(super) fn is_chance(&mut self, accepted: u64) -> bool {
+        let others = (accepted as u32).wrapping_sub(self.chance_at).min(1 << 20) as f32;
+        self.chance_at = accepted as u32;
+        if self.chance.take(others, CHANCE.0, CHANCE.1) < CHANCE.2 {
+            return false;
+        }
+        (self.chance, self.by_chance) = (Cusum(0.0), true);
+        true
+    }
+
+    pub(super) fn no_chance(&mut self) {
+        self.by_chance = false;
+    }
+
+    /// Whether requests fail or are refused without a reason, as no limiter does.
     pub(super) fn is_noisy(&self) -> bool {
-        !self.failed.known && self.failed.share > 1.5 / NOISE_ANSWERS
+        self.by_chance || !self.failed.known && self.failed.share > 1.5 / NOISE_ANSWERS
     }
 
     /// Whether silent refusals were told from noise.

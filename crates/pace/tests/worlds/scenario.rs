@@ -36,12 +36,19 @@ pub(crate) struct Scenario {
     /// One timer in so many is late by up to 20 ms, as on a busy machine; 0: none.
     #[serde(default)]
     pub(crate) stall_one_in: u32,
+    /// What is remembered is from an earlier job of this share of the length.
+    #[serde(default = "whole")]
+    pub(crate) earlier: f64,
     pub(crate) server: ServerFile,
     pub(crate) accepted: Accepted,
 }
 
 fn concurrency() -> u32 {
     CONCURRENCY
+}
+
+fn whole() -> f64 {
+    1.0
 }
 
 fn some_jitter() -> f64 {
@@ -119,7 +126,7 @@ fn with(table: &Table, key: &str, value: &Value) -> Table {
     table
 }
 
-/// A job without memory, and the same again with what it learned.
+/// A job without memory, and the same again with what it, or a shorter one, learned.
 pub(crate) struct Result {
     pub(crate) cold: crate::client::Score,
     pub(crate) warm: crate::client::Score,
@@ -163,8 +170,16 @@ impl Scenario {
         let job = self.job(rate, seed);
         let mut paces = [LearningPace::new(self.concurrency, moment(job.begins))];
         let cold = run(&mut paces, &mut self.server(rate, seed), &job);
-        let memory: Memory = paces[0].memory();
         let pace = paces[0].clone();
+        if self.earlier < 1.0 {
+            let short = Settings {
+                items: (self.earlier * job.items as f64).round() as u64,
+                ..self.job(rate, seed)
+            };
+            paces = [LearningPace::new(self.concurrency, moment(job.begins))];
+            run(&mut paces, &mut self.server(rate, seed), &short);
+        }
+        let memory: Memory = paces[0].memory();
         let mut again = [LearningPace::remembering(self.concurrency, &memory, moment(job.begins))];
         let warm = run(&mut again, &mut self.server(rate, seed), &job);
         Result { cold, warm, pace }

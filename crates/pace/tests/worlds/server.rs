@@ -259,8 +259,9 @@ impl Server {
                 }
                 reply
             }
-            // What the last window took fades as the present one passes; by the clock.
-            "sliding_counter" => {
+            // What the last window took fades as the present one passes; by the clock. `counter_counts_refused`:
+            // as HAProxy's `http_req_rate`.
+            "sliding_counter" | "counter_counts_refused" => {
                 let quota = (rate * window).round();
                 let edge = self.edge_before(now);
                 if edge > self.opened_at {
@@ -273,6 +274,9 @@ impl Server {
                     self.count += 1.0;
                     self.accepted(rng)
                 } else {
+                    if self.file.kind == "counter_counts_refused" {
+                        self.count += 1.0;
+                    }
                     let most = (quota - self.count).max(0.0);
                     let wait = (1.0 - most / self.before.max(1.0)) * window - (now - edge);
                     self.refusal(now, wait.max(0.001))
