@@ -136,7 +136,14 @@ impl LearningPace {
                 // Once is a matter of clocks.
                 let is_kept = is_probed || (self.sure && self.misses == 0);
                 let quota = if is_kept { quota } else { round_below(quota, self.misses) };
-                (used >= 0.8 * window.quota).then_some(Window { quota: quota.max(1.0), ..window })
+                // With room left soon after it opened: it has shrunk to what it took.
+                let has_room = used < 0.8 * window.quota;
+                let has_shrunk = has_room && is_soon && self.sure && used >= 2.0;
+                if has_shrunk {
+                    self.fell_from = self.fell_from.max(window.quota / window.width);
+                }
+                let fits = !has_room || has_shrunk;
+                fits.then_some(Window { quota: quota.max(1.0), ..window })
             }
             None => self.usual_use(sent_at),
         };

@@ -11,6 +11,10 @@ use crate::trace::{Kind, Why};
 /// How often a window's quota is taken whole before one more is asked for.
 const WHOLES: f64 = 8.0;
 
+/// A limit that fell is tried upward as often, if a refusal costs no more seconds.
+const FALLEN_SECONDS: f64 = 3.0;
+const FALLEN_COST: f64 = 1.5;
+
 /// Up to this a guess is tried upward by round numbers.
 const ROUND_MAX: f64 = 25.0;
 
@@ -123,9 +127,10 @@ impl LearningPace {
                     // Here it costs some latency only.
                     Kind::Queue | Kind::Overload => (4.0, 100),
                     // It may well come back.
-                    _ if self.rate < 0.9 * self.fell_from => {
-                        (1.5_f64.max(wait), (2.0 * self.rate).clamp(40.0, 250.0) as u32)
-                    }
+                    _ if self.rate < 0.9 * self.fell_from && self.refusal_cost < FALLEN_COST => (
+                        1.5_f64.max(wait.min(FALLEN_SECONDS)),
+                        (2.0 * self.rate).clamp(40.0, 250.0) as u32,
+                    ),
                     _ => (HOLD_SECONDS.max(wait), few),
                 };
                 if now - since >= 1.0 && sent >= 20 {
@@ -158,12 +163,18 @@ impl LearningPace {
                     }
                     return;
                 }
-                let excess = if limit < 0.9 * self.fell_from { 2.0 } else { 1.0 } * PROBE_EXCESS;
+                let has_fallen = limit < 0.9 * self.fell_from;
+                let excess = if has_fallen { 2.0 } else { 1.0 } * PROBE_EXCESS;
                 let above = excess * ((*total / doubling).exp2() - 1.0);
-                // A small quota grows by one request at least, after it was taken whole some times.
+                // A small quota grows by one request at least, after it was taken whole some times;
+                // one that fell may come back, and grows more with each time.
                 let turns = self.window.map_or(0.0, |window| {
                     let wholes = (self.history.accepted - *taken) as f64 / window.quota;
-                    (wholes / WHOLES).floor() / window.quota
+                    let more = match has_fallen {
+                        true => wholes.floor().min(16.0).exp2() - 1.0,
+                        false => (wholes / WHOLES).floor(),
+                    };
+                    more / window.quota
                 });
                 let above = above.max(turns);
                 // What a bucket had gathered is no sign that it takes more.
