@@ -12,7 +12,7 @@
 use crate::{digest, gzip, reference::ArchiveRef};
 use jiff::{Timestamp, civil::Date, tz::Offset};
 use model::{AttemptId, Digest, SourceId};
-use std::{cell::RefCell, fmt::Write as _};
+use std::{borrow::Cow, cell::RefCell, fmt::Write as _};
 
 /// Put before the name of a header that describes the transfer and no longer the body.
 pub(crate) const KEPT_ASIDE: &str = "X-Archive-Orig-";
@@ -37,7 +37,7 @@ pub struct ResponseRecord<'a> {
     /// The HTTP version, as `1.1`, `2` or `HTTP/1.1`.
     pub http_version: &'a str,
     /// The answer's headers, without secrets.
-    pub headers: &'a [(String, String)],
+    pub headers: &'a [(&'a str, Cow<'a, str>)],
     /// SHA-256 of the body as archived.
     pub digest: Digest,
     /// Why the body is not whole: `length`, `time` or `disconnect`.
@@ -86,24 +86,28 @@ pub fn revisit_member(
 ) -> Vec<u8> {
     with_head(|head| {
         let http = http_head(record);
-        let text = &mut String::with_capacity(1024);
+        let text = &mut String::with_capacity(1024 + http.len());
         let profile = match profile {
             Revisit::IdenticalDigest => IDENTICAL,
             Revisit::ServerNotModified => NOT_MODIFIED,
         };
         fields(text, record, "revisit");
-        line(text, "WARC-Profile", profile);
+        text.extend(["WARC-Profile: ", profile, "\r\n"]);
         if let Some(target_uri) = refers_to.target_uri {
             uri_line(text, "WARC-Refers-To-Target-URI", target_uri);
         }
         if let Some(received_at) = refers_to.received_at {
-            line(text, "WARC-Refers-To-Date", &date(received_at));
+            text.push_str("WARC-Refers-To-Date: ");
+            date_into(text, received_at);
+            text.push_str("\r\n");
         }
         line(text, "WARC-Refers-To-Filename", &refers_to.at.file);
-        line(text, "WARC-Refers-To-File-Offset", &refers_to.at.offset.to_string());
+        text.push_str("WARC-Refers-To-File-Offset: ");
+        number_into(text, refers_to.at.offset);
+        text.push_str("\r\n");
         content_length(text, http.len() as u64);
+        text.push_str(&http);
         head.extend_from_slice(text.as_bytes());
-        head.extend_from_slice(http.as_bytes());
         head.extend_from_slice(RECORD_END);
         gzip::member(head, None)
     })
@@ -119,11 +123,12 @@ pub(crate) fn warcinfo_member(file: &str, source: &SourceId, day: Date) -> Vec<u
          isPartOf: {source}\r\n",
         env!("CARGO_PKG_VERSION"),
     );
+    let mut id = String::new();
+    urn_into(&mut id, digest(file.as_bytes()));
     let text = format!(
-        "WARC/1.1\r\nWARC-Type: warcinfo\r\nWARC-Record-ID: {}\r\nWARC-Date: {day}T00:00:00Z\r\n\
+        "WARC/1.1\r\nWARC-Type: warcinfo\r\nWARC-Record-ID: {id}\r\nWARC-Date: {day}T00:00:00Z\r\n\
          WARC-Filename: {file}\r\nContent-Type: application/warc-fields\r\nContent-Length: {}\r\n\
          \r\n{block}\r\n\r\n",
-        urn(digest(file.as_bytes())),
         block.len(),
     );
     gzip::member(text.as_bytes(), None)
@@ -147,26 +152,34 @@ pub(crate) fn response_head(head: &mut Vec<u8>, record: &ResponseRecord<'_>, bod
 }
 
 fn fields(text: &mut String, record: &ResponseRecord<'_>, kind: &str) {
-    let date = date(record.received_at);
-    text.push_str("WARC/1.1\r\n");
-    line(text, "WARC-Type", kind);
-    line(text, "WARC-Record-ID", &record_id(record, kind, &date));
-    line(text, "WARC-Date", &date);
+    text.extend(["WARC/1.1\r\nWARC-Type: ", kind, "\r\nWARC-Record-ID: "]);
+    let mut date = String::with_capacity(27);
+    date_into(&mut date, record.received_at);
+    urn_into(text, record_hash(record, kind, &date));
+    text.extend(["\r\nWARC-Date: ", &date, "\r\n"]);
     uri_line(text, "WARC-Target-URI", record.target_uri);
-    line(text, "WARC-Payload-Digest", &digest_text(&record.digest));
+    text.extend(["WARC-Payload-Digest: ", record.digest.text().as_str(), "\r\n"]);
     if let Some(reason) = record.truncated {
         line(text, "WARC-Truncated", reason);
     }
     if let Some(protocol) = multiplexed(record.http_version) {
         line(text, "WARC-Protocol", protocol);
     }
-    let _ = write!(text, "Tidewatch-Attempt: {}\r\n", record.attempt);
-    line(text, "Content-Type", "application/http;msgtype=response");
+    text.push_str("Tidewatch-Attempt: ");
+    if record.attempt.0 < 0 {
+        text.push('-');
+    }
+    number_into(text, record.attempt.0.unsigned_abs());
+    text.push_str("\r\nContent-Type: application/http;msgtype=response\r\n");
 }
 
 fn content_length(text: &mut String, bytes: u64) {
-    let _ = write!(text, "Content-Length: {bytes}\r\n\r\n");
+    text.push_str("Content-Length: ");
+    number_into(text, bytes);
+    text.push_str("\r\n\r\n");
 }
+
+const TRANSFER: &str = "transfer-encoding";
 
 /// Status line and headers. Readers of WARC know HTTP/1 only; later versions are named in the
 /// record's `WARC-Protocol`.
@@ -174,12 +187,14 @@ fn http_head(record: &ResponseRecord<'_>) -> String {
     let size: usize = record.headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
     let mut text = String::with_capacity(size + 64);
     let version = if record.http_version.ends_with("1.0") { "1.0" } else { "1.1" };
-    let _ = write!(text, "HTTP/{version} {} \r\n", record.status);
+    text.extend(["HTTP/", version, " "]);
+    number_into(&mut text, u64::from(record.status));
+    text.push_str(" \r\n");
     for (name, value) in record.headers {
         if name.is_empty() {
             continue;
         }
-        if name.eq_ignore_ascii_case("transfer-encoding") {
+        if name.len() == TRANSFER.len() && name.eq_ignore_ascii_case(TRANSFER) {
             text.push_str(KEPT_ASIDE);
         }
         if name.bytes().all(is_token) {
@@ -250,19 +265,34 @@ fn value_into(text: &mut String, value: &str) {
 }
 
 /// RFC 9110, section 5.6.2.
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+const fn is_token(byte: u8) -> bool {
+    TOKENS[byte as usize]
 }
 
+const TOKENS: [bool; 256] = {
+    let mut tokens = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        tokens[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut others = b"!#$%&'*+-.^_`|~".as_slice();
+    while let [other, rest @ ..] = others {
+        tokens[*other as usize] = true;
+        others = rest;
+    }
+    tokens
+};
+
 /// RFC 3339 in UTC with six digits of the second, which every reader understands.
-fn date(at: Timestamp) -> String {
+fn date_into(text: &mut String, at: Timestamp) {
     let utc = Offset::UTC.to_datetime(at);
     let (Ok(year), false) = (u32::try_from(utc.year()), utc.year() > 9999) else {
-        return format!("{at:.6}");
+        let _ = write!(text, "{at:.6}");
+        return;
     };
     let micros = utc.subsec_nanosecond().unsigned_abs() / 1000;
-    let mut text = String::with_capacity(27);
-    decimal(&mut text, year, 4);
+    decimal(text, year, 4);
     for (before, value) in [
         ('-', utc.month()),
         ('-', utc.day()),
@@ -271,64 +301,61 @@ fn date(at: Timestamp) -> String {
         (':', utc.second()),
     ] {
         text.push(before);
-        decimal(&mut text, u32::from(value.unsigned_abs()), 2);
+        decimal(text, u32::from(value.unsigned_abs()), 2);
     }
     text.push('.');
-    decimal(&mut text, micros, 6);
+    decimal(text, micros, 6);
     text.push('Z');
-    text
 }
 
-/// The last `digits` digits of a number.
-fn decimal(text: &mut String, number: u32, digits: u32) {
-    for place in (0..digits).rev() {
-        let digit = number / 10_u32.pow(place) % 10;
-        text.push(char::from(b'0' + digit as u8));
+/// The last `digits` digits of a number, at most ten.
+fn decimal(text: &mut String, mut number: u32, digits: usize) {
+    let mut bytes = [b'0'; 10];
+    for byte in bytes[10 - digits..].iter_mut().rev() {
+        *byte = b'0' + (number % 10) as u8;
+        number /= 10;
     }
+    text.push_str(std::str::from_utf8(&bytes[10 - digits..]).unwrap_or_default());
 }
 
-fn digest_text(digest: &Digest) -> String {
-    let mut text = String::with_capacity(7 + 64);
-    text.push_str("sha256:");
-    hexadecimal(&mut text, &digest.0);
-    text
-}
-
-fn hexadecimal(text: &mut String, bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in bytes {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+/// A number without the way through the formatter.
+pub(crate) fn number_into(text: &mut String, mut number: u64) {
+    let mut bytes = [b'0'; 20];
+    let mut start = bytes.len();
+    while start == bytes.len() || number > 0 {
+        start -= 1;
+        bytes[start] = b'0' + (number % 10) as u8;
+        number /= 10;
     }
+    text.push_str(std::str::from_utf8(&bytes[start..]).unwrap_or_default());
 }
 
 /// The same answer of the same attempt always has the same id.
-fn record_id(record: &ResponseRecord<'_>, kind: &str, date: &str) -> String {
+fn record_hash(record: &ResponseRecord<'_>, kind: &str, date: &str) -> Digest {
     let mut running = digest::Running::default();
     running.update(&record.digest.0);
     running.update(&record.attempt.0.to_be_bytes());
     running.update(kind.as_bytes());
     running.update(date.as_bytes());
     running.update(record.target_uri.as_bytes());
-    urn(running.finish())
+    running.finish()
 }
 
 /// A UUID of version 8 (RFC 9562, section 5.8): our own hash.
-fn urn(hash: Digest) -> String {
+fn urn_into(text: &mut String, hash: Digest) {
     let mut bits = [0; 16];
     bits.copy_from_slice(&hash.0[..16]);
     let bits = u128::from_be_bytes(bits) & !(0xf << 76) & !(0x3 << 62) | 0x8 << 76 | 0x2 << 62;
-    let bytes = bits.to_be_bytes();
-    let mut text = String::with_capacity(47);
+    let digits = model::hexadecimal::<16, 32>(&bits.to_be_bytes());
+    let digits = std::str::from_utf8(&digits).unwrap_or_default();
     text.push_str("<urn:uuid:");
-    for (number, part) in [0..4, 4..6, 6..8, 8..10, 10..16].into_iter().enumerate() {
+    for (number, part) in [0..8, 8..12, 12..16, 16..20, 20..32].into_iter().enumerate() {
         if number > 0 {
             text.push('-');
         }
-        hexadecimal(&mut text, &bytes[part]);
+        text.push_str(&digits[part]);
     }
     text.push('>');
-    text
 }
 
 /// Lends a buffer that keeps its size from record to record, up to [`KEEP_BYTES`].

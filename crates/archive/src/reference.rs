@@ -1,5 +1,6 @@
 //! Where in the archive a record lies.
 
+use crate::record::number_into;
 use serde::{Deserialize, Serialize};
 use std::{fmt, path::Path, str::FromStr};
 
@@ -70,7 +71,13 @@ impl TryFrom<String> for ArchiveRef {
 
 impl From<ArchiveRef> for String {
     fn from(at: ArchiveRef) -> String {
-        at.to_string()
+        let mut text = at.file;
+        text.reserve_exact(2 + 20 + 20);
+        text.push('@');
+        number_into(&mut text, at.offset);
+        text.push('+');
+        number_into(&mut text, at.length);
+        text
     }
 }
 
@@ -87,7 +94,9 @@ mod tests {
     #[test]
     fn a_reference_reads_its_own_text() {
         for text in ["prices/2026-11-19/000001.warc.gz@1234+567", "a@b@0+0"] {
-            assert_eq!(text.parse::<ArchiveRef>().unwrap().to_string(), text);
+            let at = text.parse::<ArchiveRef>().unwrap();
+            assert_eq!(at.to_string(), text);
+            assert_eq!(String::from(at), text);
         }
     }
 

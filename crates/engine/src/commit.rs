@@ -28,7 +28,7 @@ use jiff::Timestamp;
 use lake::{LedgerTable, Maintenance, StagedFile, TableRef};
 use model::{AttemptId, CellKey, Money, Outcome, SourceId, TableName};
 use serde::{Deserialize, Serialize};
-use state::{Batch, CellRow, LookRow};
+use state::{Batch, CellRow, Cells, LookRow};
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::time::Instant;
 
@@ -53,7 +53,7 @@ pub(crate) struct Pending {
     quarantine: BTreeMap<TableName, QuarantineRows>,
     attempts: Chunks<AttemptRows>,
     changes: Chunks<CellRows>,
-    cells: Vec<(SourceId, CellRow)>,
+    cells: Cells,
     closed: Vec<AttemptId>,
     observed_at_max: Option<Timestamp>,
     arrivals: Chunks<ArrivalRows>,
@@ -81,7 +81,7 @@ impl Pending {
             quarantine: BTreeMap::new(),
             attempts: Chunks::new(),
             changes: Chunks::new(),
-            cells: Vec::new(),
+            cells: Cells::default(),
             closed: Vec::new(),
             observed_at_max: None,
             arrivals: Chunks::new(),
@@ -92,13 +92,9 @@ impl Pending {
         }
     }
 
-    /// An empty one, with room for as many cells: most batches are as large as the one before.
+    /// An empty one, with room for as many attempts: most batches are as large as the one before.
     pub(crate) fn next(&self) -> Self {
-        Self {
-            cells: Vec::with_capacity(self.cells.len()),
-            closed: Vec::with_capacity(self.closed.len()),
-            ..Self::new(self.number + 1)
-        }
+        Self { closed: Vec::with_capacity(self.closed.len()), ..Self::new(self.number + 1) }
     }
 
     pub(crate) fn attempts(&self) -> usize {

@@ -73,7 +73,7 @@ pub fn grid_of(source: &Source, ranges: &Ranges) -> Grid {
     periods.sort_by_key(|row| (row.closes_at, row.period));
     periods.dedup_by_key(|row| row.period);
     match &source.pairs {
-        None => Grid::new(source.entities.clone(), periods),
+        None => Grid::new(source.entities.to_vec(), periods),
         Some(pairs) => {
             let ordinals: std::collections::BTreeMap<_, u32> = periods
                 .iter()
@@ -83,7 +83,7 @@ pub fn grid_of(source: &Source, ranges: &Ranges) -> Grid {
             let listed = pairs.iter().filter_map(|(entity, period)| {
                 ordinals.get(period).map(|ordinal| (*entity, *ordinal))
             });
-            Grid::with_pairs(source.entities.clone(), periods, listed)
+            Grid::with_pairs(source.entities.to_vec(), periods, listed)
         }
     }
 }

@@ -68,7 +68,7 @@ impl Engine {
             }
             source.hours.wait = wait;
             source.agenda().hold_backfill(wait.is_some());
-            if let Some(scope) = self.scopes.get_mut(&source.scope) {
+            if let Some(scope) = self.scopes.get_mut(&*source.scope) {
                 scope.backfill_waits(&id, wait);
             }
         }
@@ -86,7 +86,7 @@ impl Engine {
             since: source.hours.wished_at?,
             rate_max: source.compiled.source.limit.rate_per_second,
         };
-        wait_for_hours(self.scopes.get(&source.scope)?.profile(), &backlog, now)
+        wait_for_hours(self.scopes.get(&*source.scope)?.profile(), &backlog, now)
     }
 }
 

@@ -10,6 +10,7 @@ use crate::{
     runtime::{Runtime, code, ordinal_of},
     way::Job,
 };
+use env::Moment;
 use extract::Listed;
 use jiff::{SignedDuration, Timestamp};
 use model::{
@@ -32,8 +33,9 @@ impl Engine {
         id: &SourceId,
         mut observation: Observation,
         meaning: Meaning,
+        moment: Moment,
     ) {
-        let now = self.ports.clock.now().wall;
+        let now = moment.wall;
         let Some(looked) = observation.looked.take() else { return };
         let kind = observation.look.unwrap_or(LookKind::Head);
         let is_known = self.sources.get(id).is_some_and(|source| source.arrival.is_some());
@@ -42,7 +44,7 @@ impl Engine {
             if let Some(source) = self.sources.get_mut(id) {
                 source.look_failed(&observation, kind);
             }
-            self.account(id, observation, meaning);
+            self.account(id, observation, meaning, moment);
             return;
         }
         self.summary.requests += 1;

@@ -7,6 +7,7 @@ use crate::way::{WayError, spool_failed};
 use bytes::Bytes;
 use fetch::{Body, Decoded, FetchLimits, Fetched};
 use std::{
+    borrow::Cow,
     fs::OpenOptions,
     io::{Read, Seek, SeekFrom, Write},
     path::Path,
@@ -83,15 +84,14 @@ impl Secrets {
     }
 
     /// Values of headers, echoes blanked out.
-    pub(crate) fn mask_headers(&self, mut headers: Vec<(String, String)>) -> Vec<(String, String)> {
-        for (_, value) in &mut headers {
+    pub(crate) fn mask_headers(&self, headers: &mut [(&str, Cow<'_, str>)]) {
+        for (_, value) in headers {
             for secret in &self.0 {
                 if value.contains(secret.as_str()) {
-                    *value = value.replace(secret.as_str(), "***");
+                    *value = value.replace(secret.as_str(), "***").into();
                 }
             }
         }
-        headers
     }
 
     fn blank(&self, body: &mut [u8]) -> bool {

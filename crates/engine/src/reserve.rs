@@ -74,7 +74,7 @@ impl Engine {
         }
         source.spent_until = None;
         let limit = &source.compiled.source.limit;
-        let learned = self.scopes.get(&source.scope).filter(|_| limit.learn);
+        let learned = self.scopes.get(&*source.scope).filter(|_| limit.learn);
         let learned = learned.map_or(f64::MAX, |scope| scope.pace.rate());
         let allowed = limit.rate_per_second.map_or(learned, |most| most.min(learned));
         let chunk = source.chunk.next(now.monotonic, allowed, limit.concurrency);

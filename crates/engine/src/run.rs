@@ -73,7 +73,7 @@ impl Summary {
 pub(crate) enum Message {
     Ended {
         source: SourceId,
-        scope: String,
+        scope: Arc<str>,
         leave: Leave,
         result: Box<Result<Vec<Observation>, WayError>>,
     },
@@ -272,8 +272,9 @@ impl Engine {
                 biased;
                 count = self.messages.recv_many(&mut inbox, MESSAGES_AT_ONCE) => {
                     debug_assert!(count > 0, "the engine holds a sender itself");
+                    let now = self.ports.clock.now();
                     for message in inbox.drain(..) {
-                        self.take(message)?;
+                        self.take(message, now)?;
                     }
                 }
                 wish = control.recv(), if control_open => match wish {
@@ -359,7 +360,7 @@ impl Engine {
                 Permit::WhenFreed => return None,
             }
             let learns = source.compiled.source.limit.learn;
-            let scope = self.scopes.get_mut(&source.scope).filter(|_| learns);
+            let scope = self.scopes.get_mut(&*source.scope).filter(|_| learns);
             let (ticket, delayed) = match scope {
                 Some(scope) => match scope.pace.permit(now) {
                     Permit::Now => (Some(scope.pace.sent(now)), std::mem::take(&mut scope.waited)),
@@ -377,14 +378,14 @@ impl Engine {
             let job = source.ready.pop_front()?;
             source.leaves(&job, now.wall);
             let leave = Leave { ceiling: source.ceiling.sent(now), scope: ticket, delayed };
-            let scope = source.scope.clone();
+            let scope = Arc::clone(&source.scope);
             self.spawn(job, scope, leave, now);
         }
         // More may leave at once, after the messages were looked at.
         Some(now.monotonic)
     }
 
-    fn spawn(&mut self, job: Job, scope: String, leave: Leave, now: Moment) {
+    fn spawn(&mut self, job: Job, scope: Arc<str>, leave: Leave, now: Moment) {
         self.in_flight += 1;
         let id = job.cell.source.clone();
         self.tell(|| Event::Sent { at: now.wall, source: id.clone(), attempt: job.attempt });
@@ -404,19 +405,20 @@ impl Engine {
             || self.pending.held_bytes >= self.options.commit_bytes * 2
     }
 
-    fn take(&mut self, message: Message) -> Result<(), EngineError> {
+    /// `now`: when it was looked at, with others.
+    fn take(&mut self, message: Message, now: Moment) -> Result<(), EngineError> {
         match message {
             Message::Ended { source, scope, leave, result } => {
                 self.in_flight -= 1;
                 let mut observations = (*result)?.into_iter();
                 let Some(own) = observations.next() else { return Ok(()) };
-                let meaning = self.learn(&source, &scope, leave, &own);
+                let meaning = self.learn(&source, &scope, leave, &own, now);
                 if own.looked.is_some() {
-                    self.account_look(&source, own, meaning);
+                    self.account_look(&source, own, meaning, now);
                 } else {
-                    self.account(&source, own, meaning);
+                    self.account(&source, own, meaning, now);
                 }
-                observations.for_each(|other| self.account(&source, other, meaning));
+                observations.for_each(|other| self.account(&source, other, meaning, now));
                 Ok(())
             }
             Message::Reserved { source, groups, at, result, spend } => {
@@ -454,8 +456,8 @@ impl Engine {
         id: &SourceId,
         mut observation: Observation,
         meaning: Meaning,
+        now: Moment,
     ) {
-        let now = self.ports.clock.now();
         self.summary.requests += u64::from(observation.booked.is_some());
         self.summary.quarantined += observation.quarantined.total;
         if !observation.unchanged {
@@ -565,7 +567,7 @@ impl Engine {
         match self.options.mode {
             Mode::Continuous => false,
             Mode::Once => self.sources.values().all(|source| {
-                let scope = self.scopes.get(&source.scope);
+                let scope = self.scopes.get(&*source.scope);
                 let is_closed =
                     scope.is_some_and(|scope| scope.is_closed_for(REFUSED_TO_THE_END, moment));
                 source.done_for_now(now, is_closed)

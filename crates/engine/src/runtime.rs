@@ -49,7 +49,7 @@ pub(crate) struct Runtime {
     /// What the source file allows.
     pub(crate) ceiling: FixedPace,
     /// The scope whose limit its requests count against.
-    pub(crate) scope: String,
+    pub(crate) scope: Arc<str>,
     pub(crate) retry_budget: RetryBudget,
     /// Rows of cells that are still of interest: open ones, and settled ones that are revisited.
     known: BTreeMap<u64, Known>,
@@ -133,7 +133,7 @@ impl Runtime {
         let cells = state.cells(&source.id).await?;
         let grid = Arc::new(grid_of(&source, &ranges));
         let ceiling = FixedPace::new(pace_settings(&source), now);
-        let scope = source.limit_scope();
+        let scope = source.limit_scope().into();
         let compiled = Arc::new(Compiled::new(source, options)?);
         let agenda = Agenda::new(Arc::clone(&grid));
         let arrival = open_arrival(&compiled, &grid, state).await?;
@@ -206,7 +206,7 @@ impl Runtime {
         state.put_source(&self.row).await?;
         (self.spent_until, self.priced_at) = (None, None);
         self.ceiling.set(pace_settings(&source), now);
-        self.scope = source.limit_scope();
+        self.scope = source.limit_scope().into();
         self.compiled = Arc::new(Compiled::new(source, options)?);
         self.hours.wished(&self.compiled.source.id, &backfills);
         self.forget_pages(now.wall);

@@ -4,6 +4,7 @@ use crate::{
     Engine, EngineError, Event, book::pace_observation, observation::Observation, runtime::Runtime,
     scope::Scope,
 };
+use env::Moment;
 use jiff::SignedDuration;
 use model::{Outcome, SourceId};
 use pace::{Advice, Meaning, Pace, Ticket};
@@ -33,8 +34,8 @@ impl Engine {
         scope: &str,
         leave: Leave,
         observation: &Observation,
+        now: Moment,
     ) -> Meaning {
-        let now = self.ports.clock.now();
         let was_sent = observation.outcome != Outcome::Skipped;
         if let Some(source) = self.sources.get_mut(id) {
             let mut seen = pace_observation(observation, leave.ceiling);
@@ -66,7 +67,7 @@ impl Engine {
 
     /// Opens the scopes of sources that have none yet.
     pub(crate) async fn open_scopes(&mut self) -> Result<(), EngineError> {
-        let names = self.sources.values().map(|source| source.scope.clone());
+        let names = self.sources.values().map(|source| source.scope.to_string());
         let new: Vec<String> = names.filter(|name| !self.scopes.contains_key(name)).collect();
         if new.is_empty() {
             self.keep_crawl_delays();
@@ -86,7 +87,7 @@ impl Engine {
     /// What one source of a scope declares, its server asks of all: the longest counts.
     fn keep_crawl_delays(&mut self) {
         for (name, scope) in &mut self.scopes {
-            let of_scope = self.sources.values().filter(|source| source.scope == *name);
+            let of_scope = self.sources.values().filter(|source| *source.scope == **name);
             let delays = of_scope.filter_map(Runtime::crawl_delay);
             scope.pace.set_interval_min(delays.max().unwrap_or_default());
         }

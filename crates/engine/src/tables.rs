@@ -5,11 +5,13 @@ mod data;
 
 pub(crate) use columns::{Chunks, Rows, schema_of, timestamp_type, timestamps};
 pub use data::data_schema;
-pub(crate) use data::{DataBatches, DataPart, Hex, Provenance, RowId};
+pub(crate) use data::{DataBatches, DataPart, Provenance, RowId};
 
 use crate::observation::{Booked, Observation, Quarantined};
 use arrow::{array::RecordBatch, datatypes::SchemaRef, error::ArrowError};
-use columns::{Column, Int, Long, Price, Real, Text, Time, append_display, table_rows};
+use columns::{
+    Column, Int, Long, Price, Real, Text, Time, append_display, append_hexadecimal, table_rows,
+};
 use jiff::Timestamp;
 use model::{Cause, Fate, Money, SourceId};
 use state::CellRow;
@@ -78,7 +80,7 @@ impl AttemptRows {
         self.source_version.append_value(&*observation.source_version.0);
         match &observation.evidence {
             Some(evidence) => {
-                append_display(&mut self.response_digest, evidence.digest);
+                self.response_digest.append_value(evidence.digest.text().as_str());
                 self.archive.append_value(&evidence.archive);
                 self.etag.append_option(evidence.validators.etag.as_deref());
                 self.last_modified.append_option(evidence.validators.last_modified.as_deref());
@@ -150,7 +152,7 @@ impl CellRows {
         self.observed_at.append_option(row.observed_at.map(Timestamp::as_microsecond));
         self.next_look_at.append_option(row.next_look_at.map(Timestamp::as_microsecond));
         match row.records_hash {
-            Some(hash) => append_display(&mut self.records_hash, Hex(&hash)),
+            Some(hash) => append_hexadecimal(&mut self.records_hash, &hash),
             None => self.records_hash.append_null(),
         }
         let late = row.late_from;
@@ -185,7 +187,9 @@ impl QuarantineRows {
         self.source_version.append_value(&*observation.source_version.0);
         self.attempt.append_value(observation.attempt.0);
         match &observation.evidence {
-            Some(evidence) => append_display(&mut self.response_digest, evidence.digest),
+            Some(evidence) => {
+                self.response_digest.append_value(evidence.digest.text().as_str());
+            }
             None => self.response_digest.append_null(),
         }
         self.ordinal.append_value(quarantined.ordinal as i64);

@@ -218,7 +218,7 @@ fn book_together(mut ended: Vec<Observation>) -> Vec<Observation> {
 impl Ways {
     /// Now, or the latest time any observation has had, whichever is later.
     pub(crate) fn observed_at(&self) -> Timestamp {
-        let now = self.clock.now().wall.as_microsecond();
+        let now = self.clock.wall().as_microsecond();
         let latest = self.observed_at_max.fetch_max(now, Ordering::SeqCst).max(now);
         Timestamp::from_microsecond(latest).unwrap_or(Timestamp::MAX)
     }
@@ -390,7 +390,8 @@ pub(crate) async fn keep(
         Body::File(spooled) => archive::digest_file(spooled.path())
             .map_err(|cause| spool_failed(spooled.path(), cause))?,
     };
-    let headers = job.compiled.secrets.mask_headers(fetch::safe_headers(&fetched.headers));
+    let mut headers = fetch::safe_headers(&fetched.headers);
+    job.compiled.secrets.mask_headers(&mut headers);
     let prior = job.prior.as_ref().and_then(|row| row.evidence.as_ref());
     let not_modified = fetched.verdict.outcome == Some(Outcome::NotModified);
     let record = ResponseRecord {
@@ -438,7 +439,7 @@ pub(crate) async fn keep(
         request_hash,
         source_version: job.compiled.source.version.clone(),
         digest,
-        archive: archived.to_string(),
+        archive: archived.into(),
     }))
 }
 

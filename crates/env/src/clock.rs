@@ -36,6 +36,11 @@ pub trait Clock: Send + Sync + Debug {
     /// The present moment.
     fn now(&self) -> Moment;
 
+    /// The present time of day alone.
+    fn wall(&self) -> Timestamp {
+        self.now().wall
+    }
+
     /// Returns once `monotonic` has been reached.
     fn sleep_until(
         &self,
@@ -67,11 +72,15 @@ fn machine_time() -> Timestamp {
 
 impl Clock for SystemClock {
     fn now(&self) -> Moment {
+        Moment { monotonic: self.started.elapsed(), wall: self.wall() }
+    }
+
+    fn wall(&self) -> Timestamp {
         let machine = machine_time();
-        Moment {
-            monotonic: self.started.elapsed(),
-            wall: machine.checked_add(self.offset).unwrap_or(machine),
+        if self.offset.is_zero() {
+            return machine;
         }
+        machine.checked_add(self.offset).unwrap_or(machine)
     }
 
     fn sleep_until(

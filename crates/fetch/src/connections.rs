@@ -85,6 +85,8 @@ struct Host {
 struct Free {
     sender: http1::SendRequest<Full<Bytes>>,
     peer: Option<IpAddr>,
+    /// The header that its requests need.
+    host: HeaderValue,
 }
 
 /// An HTTP/2 connection.
@@ -145,7 +147,7 @@ impl Connections {
                 }
                 Chosen::Free(mut free) => {
                     *request.uri_mut() = origin_form(&uri);
-                    request.headers_mut().entry(HOST).or_insert(host(authority)?);
+                    request.headers_mut().entry(HOST).or_insert_with(|| free.host.clone());
                     let sent: Sent = free.sender.try_send_request(request).await;
                     (sent, free.peer, Some(free))
                 }
@@ -228,7 +230,8 @@ impl Shared {
             let (sender, connection) = builder.handshake(stream).await.map_err(Fault::Http)?;
             // What ends it reaches whoever waits for an answer.
             tokio::spawn(async move { drop(connection.await) });
-            return Ok(Chosen::Free(Free { sender, peer }));
+            let host = host(&origin.1)?;
+            return Ok(Chosen::Free(Free { sender, peer, host }));
         }
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder

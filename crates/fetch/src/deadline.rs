@@ -21,6 +21,8 @@ pub(crate) struct Deadline {
     started_at: Instant,
     total_at: Instant,
     quiet_at: Instant,
+    /// The silence that was allowed and has not begun: what is there at once needs no clock.
+    silence: Option<Duration>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -28,26 +30,29 @@ impl Deadline {
     pub(crate) fn start(limits: &FetchLimits) -> Self {
         let now = Instant::now();
         let total_at = after(now, limits.total_timeout);
-        Self { started_at: now, total_at, quiet_at: total_at, timer: None }
+        Self { started_at: now, total_at, quiet_at: total_at, silence: None, timer: None }
     }
 
     pub(crate) fn elapsed(&self) -> Duration {
         self.started_at.elapsed()
     }
 
-    /// From now on, the silence may last that long.
+    /// From the next wait on, the silence may last that long.
     pub(crate) fn allow_silence(&mut self, silence: Duration) {
-        self.quiet_at = after(Instant::now(), silence);
+        self.silence = Some(silence);
     }
 
     /// Waits for a future no longer than allowed.
     pub(crate) async fn guard<F: Future>(&mut self, future: F) -> Result<F::Output, Elapsed> {
         let mut future = pin!(future);
-        let due = self.quiet_at.min(self.total_at);
         poll_fn(move |cx| {
             if let Poll::Ready(output) = future.as_mut().poll(cx) {
                 return Poll::Ready(Ok(output));
             }
+            if let Some(silence) = self.silence.take() {
+                self.quiet_at = after(Instant::now(), silence);
+            }
+            let due = self.quiet_at.min(self.total_at);
             let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
             if timer.deadline() > due {
                 timer.as_mut().reset(due);

@@ -4,6 +4,7 @@ use http::{
     HeaderMap, HeaderName,
     header::{AUTHORIZATION, COOKIE, LOCATION, SET_COOKIE},
 };
+use std::borrow::Cow;
 use url::Url;
 
 const MASK: &str = "***";
@@ -11,7 +12,11 @@ const MASK: &str = "***";
 /// An address for logs and the ledger: user info and the values of secret-looking query keys are
 /// masked, all else stays as it is, the fragment aside.
 pub fn redact(url: &Url) -> String {
-    redact_text(url.as_str())
+    let is_plain = url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none();
+    if is_plain { url.as_str().to_owned() } else { redact_text(url.as_str()) }
 }
 
 /// [`redact`] for text that may be a relative reference or no address at all.
@@ -105,7 +110,7 @@ pub fn is_secret_header(name: &HeaderName) -> bool {
 
 /// Headers that may be written down, with values as text: without cookies, credentials and what
 /// is marked sensitive; addresses in them are redacted.
-pub fn safe_headers(headers: &HeaderMap) -> Vec<(String, String)> {
+pub fn safe_headers(headers: &HeaderMap) -> Vec<(&str, Cow<'_, str>)> {
     let mut safe = Vec::with_capacity(headers.len());
     for (name, value) in headers {
         if value.is_sensitive() || is_secret_header(name) {
@@ -114,8 +119,8 @@ pub fn safe_headers(headers: &HeaderMap) -> Vec<(String, String)> {
         let text = String::from_utf8_lossy(value.as_bytes());
         let is_address =
             name == LOCATION || matches!(name.as_str(), "content-location" | "refresh");
-        let text = if is_address { redact_text(&text) } else { text.into_owned() };
-        safe.push((name.as_str().to_owned(), text));
+        let text = if is_address { redact_text(&text).into() } else { text };
+        safe.push((name.as_str(), text));
     }
     safe
 }

@@ -25,7 +25,7 @@ pub mod path;
 
 pub mod money;
 
-pub use attempt::{AttemptId, Digest, SourceVersion, Validators};
+pub use attempt::{AttemptId, Digest, DigestText, SourceVersion, Validators, hexadecimal};
 pub use calendar::{Calendar, CalendarSpec, PeriodRow};
 pub use cause::{Cause, Family, Fate, Verdict};
 pub use cell::{CellKey, CellState, LateFrom};

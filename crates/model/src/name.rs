@@ -1,6 +1,6 @@
 //! Names that are checked once and then trusted.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::{fmt, sync::Arc};
 
 /// What is wrong with a name.
@@ -50,8 +50,8 @@ fn check_identifier(text: &str) -> Result<(), NameError> {
 macro_rules! identifier {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+        #[serde(try_from = "String")]
         pub struct $name(Arc<str>);
 
         impl $name {
@@ -79,16 +79,16 @@ macro_rules! identifier {
             }
         }
 
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_str(&self.0)
+            }
+        }
+
         impl TryFrom<String> for $name {
             type Error = NameError;
             fn try_from(text: String) -> Result<Self, NameError> {
                 Self::parse(&text)
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(name: $name) -> String {
-                name.0.to_string()
             }
         }
     };
@@ -112,8 +112,8 @@ pub const ENTITY_LIMIT_BYTES: usize = 1024;
 ///
 /// Any text of 1 to 1,024 bytes without control characters: quotes, slashes, spaces and emoji are
 /// data here, and are encoded where they enter a URL.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Entity(Arc<str>);
 
 impl Entity {
@@ -152,16 +152,16 @@ impl fmt::Debug for Entity {
     }
 }
 
+impl Serialize for Entity {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.0)
+    }
+}
+
 impl TryFrom<String> for Entity {
     type Error = NameError;
     fn try_from(text: String) -> Result<Self, NameError> {
         Self::parse(&text)
-    }
-}
-
-impl From<Entity> for String {
-    fn from(entity: Entity) -> String {
-        entity.0.to_string()
     }
 }
 

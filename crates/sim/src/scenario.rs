@@ -494,10 +494,9 @@ impl Endpoint {
             number,
             message: diagnostics.to_string(),
         })?;
-        source.entities = std::mem::take(&mut source.entities)
-            .into_iter()
-            .enumerate()
-            .map(|(at, row)| self.with_listing(at as u32, row))
+        source.entities = (0..)
+            .zip(source.entities.iter())
+            .map(|(at, row)| self.with_listing(at, row.clone()))
             .collect();
         if let Some(known) = &self.known {
             self.sample(&mut source, known.seed);
@@ -520,7 +519,7 @@ impl Endpoint {
     fn sample(&self, source: &mut Source, seed: u64) {
         let entropy = Entropy::from_seed(seed).child("entities");
         let mut order: Vec<(u64, u32)> = (0..)
-            .zip(&source.entities)
+            .zip(source.entities.iter())
             .map(|(at, row)| (entropy.child(row.entity.as_str()).bits(), at))
             .collect();
         order.sort_unstable();

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 pub fn grid(source: &Source, from: Date, until: Date) -> Grid {
     let from = source.from.map_or(from, |first| first.max(from));
     let periods = source.calendar.periods(from, until);
-    let entities = source.entities.clone();
+    let entities = source.entities.to_vec();
     let Some(pairs) = &source.pairs else {
         return Grid::new(entities, periods);
     };

@@ -37,16 +37,33 @@ pub(crate) struct Expected {
 #[derive(Default)]
 struct Entities {
     rows: Vec<EntityRow>,
+    /// Empty as long as each came behind all before it: most files are in order.
     index: BTreeMap<Entity, u32>,
 }
 
 impl Entities {
     /// Adds an entity; `false` if it is already there.
     fn add(&mut self, row: EntityRow) -> bool {
+        if self.index.is_empty() {
+            if self.rows.last().is_none_or(|last| last.entity < row.entity) {
+                self.rows.push(row);
+                return true;
+            }
+            self.index = self.rows.iter().map(|row| row.entity.clone()).zip(0..).collect();
+        }
         let Entry::Vacant(place) = self.index.entry(row.entity.clone()) else { return false };
         place.insert(self.rows.len() as u32);
         self.rows.push(row);
         true
+    }
+
+    /// Where an entity stands.
+    fn find(&self, entity: &Entity) -> Option<u32> {
+        if self.index.is_empty() {
+            let found = self.rows.binary_search_by(|row| row.entity.cmp(entity));
+            return found.ok().map(|place| place as u32);
+        }
+        self.index.get(entity).copied()
     }
 }
 
@@ -252,7 +269,7 @@ fn read_pairs(
             Ok(found) => found,
             Err(error) => return csv.error(period.span, error.to_string()),
         };
-        let known = entities.index.get(&entity).copied();
+        let known = entities.find(&entity);
         let index = match known {
             Some(index) => index,
             None if listed => {

@@ -218,7 +218,7 @@ fn build(
         version: definition::version(root),
         definition: definition::normalise(root, id.as_str()),
         file: file.to_owned(),
-        entities: expected.entities,
+        entities: expected.entities.into(),
         entities_file: expected.entities_file,
         calendar: expected.calendar,
         pairs: expected.pairs,
@@ -240,12 +240,12 @@ fn build(
 /// Writes one request, to find what would fail for all of them.
 fn try_request(table: &Table, request: &RequestSpec, expected: &Expected, report: &mut Report) {
     // The longest names make the longest request for many.
-    let mut names: Vec<&str> = expected.entities.iter().map(|row| row.entity.as_str()).collect();
+    let names = expected.entities.iter().map(|row| row.entity.as_str());
+    let mut names: Vec<&str> =
+        names.take(if request.many.is_some() { usize::MAX } else { 1 }).collect();
     if let Some(many) = &request.many {
         names.sort_by_key(|name| std::cmp::Reverse(name.len()));
         names.truncate(many.entities_max as usize);
-    } else {
-        names.truncate(1);
     }
     if names.is_empty() {
         names.push("entity");

@@ -12,7 +12,7 @@ use model::{
     expect::ExpectSpec, field::ExtractSpec, grid::EntityRow,
 };
 use sha2::{Digest as _, Sha256};
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 /// One source of data: a file `sources/*.toml`, all of it checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,7 +33,7 @@ pub struct Source {
     /// The file, relative to the project's folder.
     pub file: PathBuf,
     /// The entities in the order of the file, each once.
-    pub entities: Vec<EntityRow>,
+    pub entities: Arc<[EntityRow]>,
     /// The file the entities come from.
     pub entities_file: Option<EntitiesFile>,
     /// Which periods there are, and when they close.

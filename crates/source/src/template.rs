@@ -520,9 +520,16 @@ fn fragment(text: &str) -> Option<usize> {
 /// A segment of the path that would be taken for "here" or "one up". The URL parser also reads
 /// `%2e` so; what it would normalise away is refused instead.
 fn dot_segment(url: &str) -> Option<&str> {
-    let after_scheme = url.find("://").map_or(0, |at| at + 3);
-    let rest = &url[after_scheme..];
-    let path = &rest[..rest.find(['?', '#']).unwrap_or(rest.len())];
+    let after_scheme = url.as_bytes().windows(3).position(|three| three == b"://");
+    let rest = &url[after_scheme.map_or(0, |at| at + 3)..];
+    let until =
+        |stops: fn(&u8) -> bool| rest.bytes().position(|byte| stops(&byte)).unwrap_or(rest.len());
+    let end = until(|byte| matches!(byte, b'?' | b'#'));
+    let path = &rest[until(|byte| matches!(byte, b'/' | b'\\')).min(end)..end];
+    // Mostly there is nothing in it that could be a dot.
+    if !path.bytes().any(|byte| matches!(byte, b'.' | b'%')) {
+        return None;
+    }
     path.split(['/', '\\']).skip(1).find(|segment| is_dots(segment.as_bytes()))
 }
 

@@ -37,6 +37,7 @@ macro_rules! contract {
             cells: [
                 every_state_and_field_comes_back_as_it_went
                 cells_come_by_period_and_entity
+                new_cells_among_known_ones_are_counted_once
                 the_last_of_the_same_cell_wins
                 the_same_entity_of_two_sources_is_two_cells
                 counts_follow_every_change_of_state
@@ -190,7 +191,7 @@ pub fn batch(number: i64, name: &str, rows: Vec<CellRow>) -> Batch {
 
 /// The bytes that an engine keeps of an announced batch.
 pub fn announcement(batch: &Batch) -> Vec<u8> {
-    crate::wire::encode_batch(batch).unwrap()
+    crate::wire::encode_batch(batch, Vec::new()).unwrap()
 }
 
 /// Announces and settles rows of a source, as the next batch.

@@ -31,8 +31,8 @@ pub use error::StateError;
 pub use memory::MemoryStore;
 pub use port::{StateFuture, StateStore};
 pub use rows::{
-    BackfillRow, Batch, BudgetScope, CellCount, CellFilter, CellRow, Evidence, Granted, HoldShares,
-    LookRow, NewBackfill, NewProject, OpenAttempt, PaceRow, PeriodCount, ProjectRow, Rebuilt,
-    Reserve, ScheduleRow, SourceRow, SpendRow,
+    BackfillRow, Batch, BudgetScope, CellCount, CellFilter, CellRow, Cells, Evidence, Granted,
+    HoldShares, LookRow, NewBackfill, NewProject, OpenAttempt, PaceRow, PeriodCount, ProjectRow,
+    Rebuilt, Reserve, ScheduleRow, SourceRow, SpendRow,
 };
 pub use sqlite::SqliteStore;

@@ -6,7 +6,7 @@ use model::{
     AttemptId, Budget, Cause, CellKey, CellState, Digest, Entity, LateFrom, LookKind, Money,
     Outcome, Period, SourceId, SourceVersion, Validators,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeSeq};
 
 /// What a project is given when its state is created, and keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,6 +121,88 @@ pub struct Evidence {
     pub archive: String,
 }
 
+/// The cells of a batch: many lists of some size, and not one of megabytes, whose memory would come anew
+/// from the system for each batch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cells {
+    // Invariant: all but the last are full.
+    lists: Vec<Vec<(SourceId, CellRow)>>,
+}
+
+impl Cells {
+    const LIST_CELLS: usize = 512;
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        let last = self.lists.last().map_or(0, Vec::len);
+        self.lists.len().saturating_sub(1) * Self::LIST_CELLS + last
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.lists.is_empty()
+    }
+
+    /// Adds a cell behind all others.
+    pub fn push(&mut self, cell: (SourceId, CellRow)) {
+        match self.lists.last_mut().filter(|last| last.len() < Self::LIST_CELLS) {
+            Some(last) => last.push(cell),
+            None => {
+                // Small batches stay small.
+                let room = if self.lists.is_empty() { 16 } else { Self::LIST_CELLS };
+                let mut list = Vec::with_capacity(room);
+                list.push(cell);
+                self.lists.push(list);
+            }
+        }
+    }
+
+    /// All, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = &(SourceId, CellRow)> {
+        self.lists.iter().flatten()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut (SourceId, CellRow)> {
+        self.lists.iter_mut().flatten()
+    }
+
+    pub(crate) fn get_mut(&mut self, at: usize) -> Option<&mut (SourceId, CellRow)> {
+        self.lists.get_mut(at / Self::LIST_CELLS)?.get_mut(at % Self::LIST_CELLS)
+    }
+}
+
+impl FromIterator<(SourceId, CellRow)> for Cells {
+    fn from_iter<I: IntoIterator<Item = (SourceId, CellRow)>>(cells: I) -> Self {
+        let mut all = Self::default();
+        cells.into_iter().for_each(|cell| all.push(cell));
+        all
+    }
+}
+
+impl IntoIterator for Cells {
+    type Item = (SourceId, CellRow);
+    type IntoIter = std::iter::Flatten<std::vec::IntoIter<Vec<(SourceId, CellRow)>>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.lists.into_iter().flatten()
+    }
+}
+
+/// As one list.
+impl Serialize for Cells {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut list = to.serialize_seq(Some(self.len()))?;
+        self.iter().try_for_each(|cell| list.serialize_element(cell))?;
+        list.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Cells {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Ok(Vec::<(SourceId, CellRow)>::deserialize(from)?.into_iter().collect())
+    }
+}
+
 /// What one commit is about to change: announced before tables are touched, settled after.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
@@ -135,7 +217,7 @@ pub struct Batch {
     /// Which staged files go to which table; opaque here.
     pub commits: Vec<u8>,
     /// The cells as they will stand. The same cell may appear more than once: the last wins.
-    pub cells: Vec<(SourceId, CellRow)>,
+    pub cells: Cells,
     /// The attempts that are closed with it.
     pub attempts: Vec<AttemptId>,
     /// What is known of looks at cells that have not arrived. The same cell may appear more than

@@ -15,6 +15,7 @@ mod names;
 mod open;
 mod paces;
 mod projects;
+mod together;
 mod wishes;
 
 #[cfg(test)]
@@ -62,15 +63,24 @@ struct Writer {
     names: Names,
     /// The last that was announced, so that settling it need not read it back.
     announced: Option<Batch>,
+    /// Room for the bytes of the next one.
+    payload: Vec<u8>,
 }
+
+/// A larger batch's room is given back.
+const PAYLOAD_BYTES_KEPT: usize = 16 << 20;
 
 impl SqliteStore {
     /// Opens the state file, or makes it (and its folder) for the given project.
     pub fn open(path: impl AsRef<Path>, new: &NewProject) -> Result<Self, StateError> {
         let path = path.as_ref();
         open::create_if_missing(path, new)?;
-        let writer =
-            Writer { connection: open::writer(path)?, names: Names::default(), announced: None };
+        let writer = Writer {
+            connection: open::writer(path)?,
+            names: Names::default(),
+            announced: None,
+            payload: Vec::new(),
+        };
         let shared = Shared {
             path: path.to_owned(),
             reader: Mutex::new(open::reader(path)?),
@@ -269,10 +279,13 @@ impl StateStore for SqliteStore {
 
     fn announce(&self, batch: Batch) -> StateFuture<'_, ()> {
         self.with_writer(move |writer| {
-            let payload = wire::encode_batch(&batch)?;
+            let payload = wire::encode_batch(&batch, std::mem::take(&mut writer.payload))?;
             writer
                 .commit(|transaction, _| batches::announce(transaction, batch.number, &payload))?;
             writer.announced = Some(batch);
+            if payload.capacity() <= PAYLOAD_BYTES_KEPT {
+                writer.payload = payload;
+            }
             Ok(())
         })
     }

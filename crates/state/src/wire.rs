@@ -3,30 +3,32 @@
 //! A cell's state is an internally tagged enum, which postcard cannot read; times and periods are
 //! text, which is slow. Formats for people (JSON) still get the nouns' own forms.
 
-use crate::rows::{Batch, CellRow};
+use crate::rows::{Batch, CellRow, Cells};
 use jiff::{SignedDuration, Timestamp, civil::Date};
-use model::{AttemptId, Cause, CellState, LateFrom, Outcome, Period, SourceId};
+use model::{AttemptId, Cause, CellState, LateFrom, Outcome, Period};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, postcard::Error> {
-    postcard::to_stdvec(value)
+    // Most values are a cell's evidence.
+    postcard::to_extend(value, Vec::with_capacity(192))
 }
 
 /// When a row of a batch is later than usual: its place among the rows, and nanoseconds.
 type Late = (usize, i64, i64);
 
-/// A batch, and behind it what formats before 4 did not have.
-pub(crate) fn encode_batch(batch: &Batch) -> Result<Vec<u8>, postcard::Error> {
+/// A batch, and behind it what formats before 4 did not have, put into `buffer`.
+pub(crate) fn encode_batch(batch: &Batch, mut buffer: Vec<u8>) -> Result<Vec<u8>, postcard::Error> {
+    buffer.clear();
     // More than most cells take.
-    let bytes = 1024 + batch.commits.len() + 320 * batch.cells.len();
+    buffer.reserve(1024 + batch.commits.len() + 320 * batch.cells.len());
     let late: Vec<Late> = (0..)
-        .zip(&batch.cells)
+        .zip(batch.cells.iter())
         .filter_map(|(at, (_, row))| {
             let late = row.late_from?;
             Some((at, nanoseconds(late.watch), nanoseconds(late.overdue)))
         })
         .collect();
-    let encoded = postcard::to_extend(batch, Vec::with_capacity(bytes))?;
+    let encoded = postcard::to_extend(batch, buffer)?;
     postcard::to_extend(&late, encoded)
 }
 
@@ -44,7 +46,7 @@ pub(crate) fn decode_batch(bytes: &[u8]) -> Result<Batch, postcard::Error> {
         #[serde(with = "time_option")]
         observed_at_max: Option<Timestamp>,
         commits: Vec<u8>,
-        cells: Vec<(SourceId, CellRow)>,
+        cells: Cells,
         attempts: Vec<AttemptId>,
     }
     match postcard::take_from_bytes::<Batch>(bytes) {

@@ -1,6 +1,6 @@
 //! What one engine promises, both promise.
 
-use crate::{DAY, append, at, body_at, headers, record, source};
+use crate::{DAY, append, at, body_at, headers, owned, record, source};
 use archive::{
     Archive, ArchiveError, FileArchive, Limits, MemoryArchive, RefersTo, Revisit, digest, member,
     revisit_member,
@@ -26,7 +26,7 @@ async fn a_response_comes_back_as_it_was(archive: &dyn Archive) {
     assert_eq!(found.received_at, sent.received_at);
     assert_eq!(found.attempt, Some(AttemptId(7)));
     assert_eq!(found.status, 200);
-    assert_eq!(found.headers, headers);
+    assert_eq!(found.headers, owned(&headers));
     assert_eq!(found.body, body);
     assert_eq!(found.digest, digest(body));
     assert_eq!(found.truncated.as_deref(), Some("disconnect"));
@@ -90,7 +90,7 @@ async fn a_revisit_leads_to_the_body(archive: &dyn Archive) {
     let identical = archive.append(&source, DAY, identical).unwrap();
     let found = archive.read(&identical).await.unwrap();
     assert_eq!((found.body.as_slice(), found.digest), (body.as_slice(), digest(body)));
-    assert_eq!((found.status, &found.headers), (200, &again_headers));
+    assert_eq!((found.status, &found.headers), (200, &owned(&again_headers)));
     assert_eq!(found.received_at, again.received_at);
     assert_eq!(found.revisit, Some(Revisit::IdenticalDigest));
 
@@ -100,7 +100,7 @@ async fn a_revisit_leads_to_the_body(archive: &dyn Archive) {
     archive.flush().await.unwrap();
     let found = archive.read(&unmodified).await.unwrap();
     assert_eq!(found.body, body);
-    assert_eq!((found.status, found.headers), (200, first_headers), "as of the body");
+    assert_eq!((found.status, found.headers), (200, owned(&first_headers)), "as of the body");
     assert_eq!(found.received_at, again.received_at);
     assert_eq!(found.revisit, Some(Revisit::ServerNotModified));
     let index = archive.find(&source, &digest(body));
@@ -169,7 +169,7 @@ async fn a_spooled_body_is_archived_like_any_other(archive: &dyn Archive) {
     archive.flush().await.unwrap();
     let found = archive.read(&place).await.unwrap();
     assert!(found.body == body);
-    assert_eq!((found.digest, &found.headers), (digest(&body), &headers));
+    assert_eq!((found.digest, &found.headers), (digest(&body), &owned(&headers)));
     assert_eq!(archive.find(&source, &digest(&body)), Some(place));
 
     let other = record(&source, &[], b"not what lies in the spool");

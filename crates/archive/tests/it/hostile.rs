@@ -74,7 +74,9 @@ proptest! {
         uri in "https://x/\\PC{0,200}",
     ) {
         let source = source();
-        let mut sent = record(&source, &pairs, &body);
+        let given: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let given = headers(&given);
+        let mut sent = record(&source, &given, &body);
         sent.status = status;
         sent.target_uri = &uri;
         let member = member(&sent, &body);

@@ -14,6 +14,7 @@ mod warcio;
 use archive::{Archive, ArchiveRef, ResponseRecord, digest, member};
 use jiff::{Timestamp, civil::Date};
 use model::{AttemptId, SourceId};
+use std::borrow::Cow;
 
 const DAY: Date = jiff::civil::date(2026, 11, 19);
 
@@ -25,14 +26,19 @@ fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-fn headers(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+fn headers<'a>(pairs: &[(&'a str, &'a str)]) -> Vec<(&'a str, Cow<'a, str>)> {
+    pairs.iter().map(|(name, value)| (*name, (*value).into())).collect()
+}
+
+/// Headers as they are read back.
+fn owned(headers: &[(&str, Cow<'_, str>)]) -> Vec<(String, String)> {
+    headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_string())).collect()
 }
 
 /// An ordinary answer; tests change what they are about.
 fn record<'a>(
     source: &'a SourceId,
-    headers: &'a [(String, String)],
+    headers: &'a [(&'a str, Cow<'a, str>)],
     body: &[u8],
 ) -> ResponseRecord<'a> {
     ResponseRecord {

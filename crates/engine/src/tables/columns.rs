@@ -8,6 +8,7 @@ use arrow::{
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
     error::ArrowError,
 };
+use model::hexadecimal;
 use std::{fmt, sync::Arc};
 
 /// Rows of one batch in memory. Many of this size are cheaper than one that grows: nothing is copied
@@ -198,4 +199,10 @@ pub(crate) fn append_display(builder: &mut StringBuilder, value: impl fmt::Displ
     // Writing into a builder cannot fail; the value is completed by the empty append.
     let _ = write!(builder, "{value}");
     builder.append_value("");
+}
+
+/// Writes a hash as hexadecimal digits.
+pub(crate) fn append_hexadecimal(builder: &mut StringBuilder, hash: &[u8; 16]) {
+    let digits = hexadecimal::<16, 32>(hash);
+    builder.append_value(std::str::from_utf8(&digits).unwrap_or_default());
 }

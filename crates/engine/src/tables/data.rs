@@ -1,6 +1,6 @@
 //! The columns of data tables, and the rows that go into them.
 
-use super::columns::{CHUNK_ROWS, append_display, texts, timestamp_type, timestamps};
+use super::columns::{CHUNK_ROWS, append_hexadecimal, texts, timestamp_type, timestamps};
 use arrow::{
     array::{
         ArrayRef, BooleanBuilder, Int64Builder, RecordBatch, StringBuilder,
@@ -171,10 +171,10 @@ impl ProvenanceRows {
             self.period.append_value(provenance.period);
             self.source_version.append_value(provenance.source_version);
             match provenance.response_digest {
-                Some(digest) => append_display(&mut self.response_digest, digest),
+                Some(digest) => self.response_digest.append_value(digest.text().as_str()),
                 None => self.response_digest.append_value(""),
             }
-            append_display(&mut self.record_id, Hex(&row.record_id));
+            append_hexadecimal(&mut self.record_id, &row.record_id);
             self.ordinal.append_value(row.ordinal as i64);
         }
         self.observed_at.append_value_n(provenance.observed_at.as_microsecond(), count);
@@ -202,21 +202,4 @@ impl ProvenanceRows {
 pub(crate) struct RowId {
     pub(crate) record_id: [u8; 16],
     pub(crate) ordinal: u64,
-}
-
-/// Bytes as hexadecimal digits.
-pub(crate) struct Hex<'a>(pub(crate) &'a [u8]);
-
-impl std::fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut text = [0_u8; 64];
-        let mut length = 0;
-        for byte in self.0.iter().take(32) {
-            text[length] = DIGITS[usize::from(byte >> 4)];
-            text[length + 1] = DIGITS[usize::from(byte & 15)];
-            length += 2;
-        }
-        f.write_str(std::str::from_utf8(&text[..length]).unwrap_or_default())
-    }
 }

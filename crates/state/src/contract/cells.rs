@@ -82,6 +82,22 @@ pub async fn the_last_of_the_same_cell_wins(store: &dyn StateStore) {
     assert_eq!(store.counts(at(0)).await.unwrap(), expected);
 }
 
+pub async fn new_cells_among_known_ones_are_counted_once(store: &dyn StateStore) {
+    // More than one statement takes, and with some that are there already in each, or in none.
+    let rows = |state, keep: fn(usize) -> bool| {
+        let kept = (0..100).filter(move |index| keep(*index));
+        kept.map(move |index| row(&format!("E{index:03}"), "2026-11-19", state))
+    };
+    settle(store, "eod", rows(WAITING, |index| index < 50 && index % 3 == 0).collect()).await;
+    settle(store, "eod", rows(CellState::Present, |_| true).collect()).await;
+    settle(store, "alt", rows(CellState::Held, |_| true).collect()).await;
+    let expected: Vec<CellRow> = rows(CellState::Present, |_| true).collect();
+    assert_eq!(store.cells(&source("eod")).await.unwrap(), expected);
+    let held = count("alt", "held", Some(Cause::Quarantined), 100);
+    let expected = [held, count("eod", "present", None, 100)];
+    assert_eq!(store.counts(at(0)).await.unwrap(), expected);
+}
+
 pub async fn the_same_entity_of_two_sources_is_two_cells(store: &dyn StateStore) {
     settle(store, "eod", vec![row("A", "2026-11-19", CellState::Present)]).await;
     settle(store, "nav", vec![row("A", "2026-11-19", CellState::Held)]).await;

@@ -2,12 +2,13 @@
 
 use super::{cells, fault::Fault, looks, money, names::Names, projects};
 use crate::{error::StateError, rows::Batch, wire};
-use rusqlite::Transaction;
+use rusqlite::{MAIN_DB, Transaction};
 
 fn next_batch(look: &Transaction<'_>) -> Result<i64, Fault> {
     Ok(look.prepare_cached("SELECT next_batch FROM project")?.query_row([], |row| row.get(0))?)
 }
 
+/// Keeps a batch, as bytes.
 pub(super) fn announce(
     transaction: &Transaction<'_>,
     number: i64,
@@ -18,8 +19,12 @@ pub(super) fn announce(
         return Err(Fault::Refused(StateError::StaleBatch { found: number, expected }));
     }
     transaction
-        .prepare_cached("INSERT INTO batches VALUES (?1, ?2)")?
-        .execute((number, payload))?;
+        .prepare_cached("INSERT INTO batches VALUES (?1, zeroblob(?2))")?
+        .execute((number, payload.len() as i64))?;
+    // Into its pages: as a parameter it would be copied twice on its way.
+    transaction
+        .blob_open(MAIN_DB, "batches", "payload", number, false)?
+        .write_all_at(payload, 0)?;
     transaction.prepare_cached("UPDATE project SET next_batch = next_batch + 1")?.execute([])?;
     Ok(())
 }
@@ -51,13 +56,13 @@ pub(super) fn settle(
             Err(Fault::Refused(StateError::UnknownBatch { number, next_batch }))
         };
     }
-    let batch = match announced {
+    let mut batch = match announced {
         Some(batch) => batch,
         None => transaction
             .prepare_cached("SELECT payload FROM batches WHERE number = ?1")?
             .query_row([number], |row| Ok(wire::decode_batch(row.get_ref(0)?.as_blob()?)))??,
     };
-    cells::apply(transaction, names, batch.cells)?;
+    cells::apply(transaction, names, batch.cells.iter_mut())?;
     looks::put(transaction, names, &batch.looks)?;
     looks::remove(transaction, names, &batch.looks_over)?;
     for (attempt, refund) in batch.refunds {

@@ -4,6 +4,7 @@ use super::{
     counts::{self, Changes, WORD},
     fault::Fault,
     names::{self, Names},
+    together,
 };
 use crate::{
     rows::{CellFilter, CellRow},
@@ -12,100 +13,164 @@ use crate::{
 use jiff::Timestamp;
 use model::{AttemptId, Cause, CellKey, CellState, Entity, LateFrom, Outcome, Period, SourceId};
 use rusqlite::{
-    CachedStatement, OptionalExtension, Row, Transaction, params, params_from_iter, types::Value,
+    CachedStatement, OptionalExtension, Row, ToSql, Transaction, params_from_iter, types::Value,
 };
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{cmp::Reverse, collections::BTreeMap, fmt::Write as _};
 
 /// What [`read_row`] reads, in its order.
 const COLUMNS: &str = "c.state, c.cause, c.outcome, c.looks, c.failures, c.complete_since_due, \
                        c.records, c.quarantined, c.observed_at, c.next_look_at, c.last_attempt, \
                        c.evidence, c.records_hash, c.updated_at, c.late_watch_at, c.overdue_at";
 
-/// Of all columns, as [`put_row`] gives them.
+/// Of all columns, as [`bind`] gives them.
+const COLUMNS_PUT: usize = 19;
 const VALUES: &str = "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, \
                       ?16, ?17, ?18, ?19)";
 
+/// Source, period and entity by their numbers.
+type Key = (i64, i64, i64);
+
 /// Puts cells as they are given; of the same cell, the last. Counts follow.
-pub(super) fn apply(
+pub(super) fn apply<'a>(
     transaction: &Transaction<'_>,
     names: &mut Names,
-    mut cells: Vec<(SourceId, CellRow)>,
+    cells: impl Iterator<Item = &'a mut (SourceId, CellRow)>,
 ) -> Result<(), Fault> {
-    let mut keys = Vec::with_capacity(cells.len());
-    for (index, (source, row)) in cells.iter_mut().enumerate() {
+    let mut rows: Vec<(i64, &CellRow)> = Vec::new();
+    for (source, row) in cells {
         wire::normalize(row);
-        let source_id = names.source(transaction, source)?;
-        let entity_id = names.entity(transaction, source_id, &row.entity)?;
-        keys.push((source_id, wire::period_code(&row.period), entity_id, index));
+        rows.push((names.source(transaction, source)?, row));
     }
-    // In the table's order, so that each page is touched once.
-    keys.sort_unstable();
-    let mut look_up = transaction.prepare_cached(&format!(
-        "SELECT c.state, {WORD} FROM cells c
-         WHERE c.source_id = ?1 AND c.period = ?2 AND c.entity_id = ?3"
-    ))?;
-    let mut add = transaction
-        .prepare_cached(&format!("INSERT INTO cells {VALUES} ON CONFLICT DO NOTHING"))?;
-    let mut put = transaction.prepare_cached(&format!("REPLACE INTO cells {VALUES}"))?;
-    let mut changes = Changes::new();
-    let mut keys = keys.into_iter().peekable();
-    while let Some((source_id, period, entity_id, index)) = keys.next() {
-        let overwritten = keys
-            .peek()
-            .is_some_and(|next| (next.0, next.1, next.2) == (source_id, period, entity_id));
-        let Some((_, row)) = cells.get(index) else { continue };
-        if overwritten {
-            continue;
+    let entities: Vec<(i64, &Entity)> =
+        rows.iter().map(|(source_id, row)| (*source_id, &row.entity)).collect();
+    let entity_ids = names.entities(transaction, &entities)?;
+    let mut keys: Vec<(Key, usize)> = (rows.iter().zip(entity_ids).enumerate())
+        .map(|(place, ((source_id, row), entity_id))| {
+            ((*source_id, wire::period_code(&row.period), entity_id), place)
+        })
+        .collect();
+    // In the table's order, so that each page is touched once; of the same cell, the last first.
+    keys.sort_unstable_by_key(|(key, place)| (*key, Reverse(*place)));
+    keys.dedup_by_key(|(key, _)| *key);
+    let mut putting = Putting::new(transaction)?;
+    for (key, place) in keys {
+        if let Some((_, row)) = rows.get(place) {
+            putting.put(key, row)?;
         }
-        let key = (source_id, period, entity_id);
-        let after = (source_id, row.state.as_str().to_owned(), counts::word(row).to_owned());
-        *changes.entry(after).or_default() += 1;
-        // A cell that was looked at once has mostly no row yet, and then none must be looked up.
-        if row.looks <= 1 && put_row(&mut add, key, row)? == 1 {
-            continue;
-        }
-        let before = look_up
-            .query_row(key, |row| {
-                let (state, word) = (row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?);
-                Ok((source_id, state.to_owned(), word.to_owned()))
-            })
-            .optional()?;
-        if let Some(before) = before {
-            *changes.entry(before).or_default() -= 1;
-        }
-        put_row(&mut put, key, row)?;
     }
-    counts::change(transaction, changes)
+    counts::change(transaction, putting.end()?)
 }
 
-/// Executes a statement with a row; returns how many rows it changed.
-fn put_row(
-    put: &mut CachedStatement<'_>,
-    (source_id, period, entity_id): (i64, i64, i64),
+/// The statements that put cells, and what they changed.
+struct Putting<'t, 'c> {
+    look_up: CachedStatement<'t>,
+    add_all: CachedStatement<'t>,
+    add: CachedStatement<'t>,
+    put: CachedStatement<'t>,
+    /// Rows of cells that most likely have none yet.
+    new: Vec<(Key, &'c CellRow)>,
+    changes: Changes,
+}
+
+impl<'t, 'c> Putting<'t, 'c> {
+    fn new(transaction: &'t Transaction<'_>) -> Result<Self, Fault> {
+        let prepare = |sql: String| transaction.prepare_cached(&sql);
+        Ok(Self {
+            look_up: prepare(format!(
+                "SELECT c.state, {WORD} FROM cells c
+                 WHERE c.source_id = ?1 AND c.period = ?2 AND c.entity_id = ?3"
+            ))?,
+            add_all: prepare(format!("INSERT INTO cells {}", together::values(COLUMNS_PUT)))?,
+            add: prepare(format!("INSERT INTO cells {VALUES} ON CONFLICT DO NOTHING"))?,
+            put: prepare(format!("REPLACE INTO cells {VALUES}"))?,
+            new: Vec::with_capacity(together::ROWS),
+            changes: Changes::new(),
+        })
+    }
+
+    fn put(&mut self, key: Key, row: &'c CellRow) -> Result<(), Fault> {
+        let after = (key.0, row.state.as_str().into(), counts::word(row).into());
+        *self.changes.entry(after).or_default() += 1;
+        // A cell that was looked at once has mostly no row yet, and then none must be looked up.
+        if row.looks > 1 {
+            return self.replace(key, row);
+        }
+        self.new.push((key, row));
+        if self.new.len() < together::ROWS {
+            return Ok(());
+        }
+        for (place, (key, row)) in self.new.iter().enumerate() {
+            bind(&mut self.add_all, place * COLUMNS_PUT, *key, row)?;
+        }
+        if together::add(&mut self.add_all)? {
+            self.new.clear();
+            return Ok(());
+        }
+        self.add_each()
+    }
+
+    fn add_each(&mut self) -> Result<(), Fault> {
+        for (key, row) in std::mem::take(&mut self.new) {
+            bind(&mut self.add, 0, key, row)?;
+            if self.add.raw_execute()? == 0 {
+                self.replace(key, row)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn replace(&mut self, key: Key, row: &CellRow) -> Result<(), Fault> {
+        let before = self.look_up.query_row(key, |found| {
+            let (state, word) = (found.get_ref(0)?.as_str()?, found.get_ref(1)?.as_str()?);
+            Ok((key.0, state.to_owned().into(), word.to_owned().into()))
+        });
+        if let Some(before) = before.optional()? {
+            *self.changes.entry(before).or_default() -= 1;
+        }
+        bind(&mut self.put, 0, key, row)?;
+        self.put.raw_execute()?;
+        Ok(())
+    }
+
+    fn end(mut self) -> Result<Changes, Fault> {
+        self.add_each()?;
+        Ok(self.changes)
+    }
+}
+
+/// Binds a row to a statement's parameters behind the first `before`.
+fn bind(
+    statement: &mut CachedStatement<'_>,
+    before: usize,
+    (source_id, period, entity_id): Key,
     row: &CellRow,
-) -> Result<usize, Fault> {
+) -> Result<(), Fault> {
     let evidence = row.evidence.as_ref().map(wire::encode).transpose()?;
-    Ok(put.execute(params![
-        source_id,
-        period,
-        entity_id,
-        row.state.as_str(),
-        cause_of(row.state).map(Cause::as_str),
-        row.outcome.map(Outcome::as_str),
-        row.looks,
-        row.failures,
-        row.complete_since_due,
-        row.records as i64,
-        row.quarantined as i64,
-        row.observed_at.map(wire::nanoseconds),
-        row.next_look_at.map(wire::nanoseconds),
-        row.last_attempt.0,
-        evidence,
-        row.records_hash.as_ref().map(<[u8; 16]>::as_slice),
-        wire::nanoseconds(row.updated_at),
-        row.late_from.map(|late| wire::nanoseconds(late.watch)),
-        row.late_from.map(|late| wire::nanoseconds(late.overdue)),
-    ])?)
+    let values: [&dyn ToSql; COLUMNS_PUT] = [
+        &source_id,
+        &period,
+        &entity_id,
+        &row.state.as_str(),
+        &cause_of(row.state).map(Cause::as_str),
+        &row.outcome.map(Outcome::as_str),
+        &row.looks,
+        &row.failures,
+        &row.complete_since_due,
+        &(row.records as i64),
+        &(row.quarantined as i64),
+        &row.observed_at.map(wire::nanoseconds),
+        &row.next_look_at.map(wire::nanoseconds),
+        &row.last_attempt.0,
+        &evidence,
+        &row.records_hash.as_ref().map(<[u8; 16]>::as_slice),
+        &wire::nanoseconds(row.updated_at),
+        &row.late_from.map(|late| wire::nanoseconds(late.watch)),
+        &row.late_from.map(|late| wire::nanoseconds(late.overdue)),
+    ];
+    for (place, value) in (before + 1..).zip(values) {
+        statement.raw_bind_parameter(place, value)?;
+    }
+    Ok(())
 }
 
 /// The cause that is a part of a state.

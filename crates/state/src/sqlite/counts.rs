@@ -13,7 +13,7 @@ use crate::{
 use jiff::Timestamp;
 use model::{Cause, CellState, Outcome, SourceId};
 use rusqlite::Transaction;
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 /// By what a cell `c` is counted beside its state, whatever the time: see [`word`].
 pub(super) const WORD: &str = "CASE WHEN c.cause IS NOT NULL THEN c.cause \
@@ -35,7 +35,7 @@ pub(super) const LATER: &str = "SELECT s.name, c.overdue_at <= ?1, count(*)
     WHERE c.late_watch_at <= ?1 GROUP BY 1, 2";
 
 /// By how much counts change, by source, state and [`word`].
-pub(super) type Changes = BTreeMap<(i64, String, String), i64>;
+pub(super) type Changes = BTreeMap<(i64, Cow<'static, str>, Cow<'static, str>), i64>;
 
 /// By what a row is counted beside its state: its cause; while it waits, that it may become late, or
 /// its last outcome, which tells the cause.
@@ -89,7 +89,7 @@ pub(super) fn change(transaction: &Transaction<'_>, changes: Changes) -> Result<
     )?;
     for ((source_id, state, word), cells) in changes {
         if cells != 0 {
-            change.execute((source_id, state, word, cells))?;
+            change.execute((source_id, &*state, &*word, cells))?;
         }
     }
     transaction.prepare_cached("DELETE FROM counts WHERE cells = 0")?.execute([])?;

@@ -3,10 +3,13 @@
 //! A number is never given to another name, so what is remembered stays true whatever other
 //! processes do; only a rollback can make it untrue, and then the whole memory is dropped.
 
-use super::fault::Fault;
+use super::{fault::Fault, together};
 use model::{Entity, SourceId};
 use rusqlite::{OptionalExtension, Transaction};
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::LazyLock,
+};
 
 /// How many entities are remembered before the memory starts afresh: about 100 MB.
 const ENTITIES_REMEMBERED: usize = 1_000_000;
@@ -69,6 +72,71 @@ impl Names {
         place.insert(id);
         self.entities_remembered += 1;
         Ok(id)
+    }
+
+    /// The numbers of many entities of the sources of these numbers, in their order.
+    pub(super) fn entities(
+        &mut self,
+        transaction: &Transaction<'_>,
+        wanted: &[(i64, &Entity)],
+    ) -> Result<Vec<i64>, Fault> {
+        let mut ids = vec![0; wanted.len()];
+        // In their own order, here and in the table, so that each place is near the one before.
+        let mut order: Vec<usize> = (0..wanted.len()).collect();
+        order.sort_by_key(|index| wanted[*index]);
+        let mut new = Vec::new();
+        for index in order {
+            let (source_id, entity) = wanted[index];
+            match self.entities.get(&source_id).and_then(|known| known.get(entity)) {
+                Some(id) => ids[index] = *id,
+                None => new.push(index),
+            }
+        }
+        let new: Vec<&[usize]> =
+            new.chunk_by(|left, right| wanted[*left] == wanted[*right]).collect();
+        for places in new.chunks(together::ROWS) {
+            let names: Vec<(i64, &Entity)> = places.iter().map(|same| wanted[same[0]]).collect();
+            let first = self.add(transaction, &names)?;
+            for (at, (same, (source_id, entity))) in (0..).zip(places.iter().zip(names)) {
+                let id = match first {
+                    Some(first) => first + at,
+                    None => self.entity(transaction, source_id, entity)?,
+                };
+                same.iter().for_each(|place| ids[*place] = id);
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Gives numbers that follow each other to as many entities as one statement takes, if none of
+    /// them has one; the first number.
+    fn add(
+        &mut self,
+        transaction: &Transaction<'_>,
+        names: &[(i64, &Entity)],
+    ) -> Result<Option<i64>, Fault> {
+        static ADD: LazyLock<String> =
+            LazyLock::new(|| format!("INSERT INTO entities {}", together::values(3)));
+        if names.len() < together::ROWS {
+            return Ok(None);
+        }
+        let first: i64 = transaction
+            .prepare_cached("SELECT coalesce(max(id), 0) + 1 FROM entities")?
+            .query_row([], |row| row.get(0))?;
+        let mut add = transaction.prepare_cached(&ADD)?;
+        for (row, (id, (source_id, entity))) in (first..).zip(names).enumerate() {
+            add.raw_bind_parameter(3 * row + 1, id)?;
+            add.raw_bind_parameter(3 * row + 2, source_id)?;
+            add.raw_bind_parameter(3 * row + 3, entity.as_str())?;
+        }
+        if !together::add(&mut add)? {
+            return Ok(None);
+        }
+        for (id, (source_id, entity)) in (first..).zip(names) {
+            self.entities.entry(*source_id).or_default().insert((*entity).clone(), id);
+        }
+        self.entities_remembered += names.len();
+        Ok(Some(first))
     }
 }
 

@@ -146,7 +146,7 @@ pub(super) fn definition(
 pub(super) fn import(
     transaction: &Transaction<'_>,
     names: &mut Names,
-    rebuilt: Rebuilt,
+    mut rebuilt: Rebuilt,
 ) -> Result<(), Fault> {
     let untouched: bool = transaction.query_row(
         "SELECT next_attempt = 1 AND next_batch = 1
@@ -163,7 +163,7 @@ pub(super) fn import(
     for row in &rebuilt.sources {
         put_source(transaction, names, row)?;
     }
-    cells::apply(transaction, names, rebuilt.cells)?;
+    cells::apply(transaction, names, rebuilt.cells.iter_mut())?;
     for row in &rebuilt.spend {
         let source_id = names.source(transaction, &row.source)?;
         money::charge(transaction, row.day, source_id, row.requests as i64, row.spent)?;

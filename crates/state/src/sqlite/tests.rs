@@ -75,6 +75,20 @@ async fn a_full_disk_is_named_undone_and_survived() {
 }
 
 #[tokio::test]
+async fn entities_of_a_former_process_are_found_among_new_ones() {
+    let (store, folder) = store();
+    let rows = |names: std::ops::Range<usize>, day| -> Vec<CellRow> {
+        names.map(|index| row(&format!("E{index:03}"), day, CellState::Present)).collect()
+    };
+    settle(&store, "eod", rows(20..40, "2026-11-18")).await;
+    drop(store);
+    let store = SqliteStore::open(folder.path().join("state.db"), &project()).unwrap();
+    settle(&store, "eod", rows(0..100, "2026-11-19")).await;
+    let found = store.cells(&source("eod")).await.unwrap();
+    assert_eq!(found, [rows(20..40, "2026-11-18"), rows(0..100, "2026-11-19")].concat());
+}
+
+#[tokio::test]
 async fn a_writer_that_waits_too_long_is_told() {
     let (store, folder) = store();
     let other = Connection::open(folder.path().join("state.db")).unwrap();

@@ -131,7 +131,7 @@ fn any_batch() -> impl Strategy<Value = Batch> {
             announced_at: at(1),
             observed_at_max: observed.map(at),
             commits,
-            cells,
+            cells: cells.into_iter().collect(),
             refunds: numbers.iter().map(|n| (AttemptId(*n), Money { micros: n % 3 })).collect(),
             attempts: attempts(numbers),
             looks: Vec::new(),
