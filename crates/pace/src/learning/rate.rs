@@ -170,10 +170,8 @@ impl LearningPace {
                 // one that fell may come back, and grows more with each time.
                 let turns = self.window.map_or(0.0, |window| {
                     let wholes = (self.history.accepted - *taken) as f64 / window.quota;
-                    let more = match has_fallen {
-                        true => wholes.floor().min(16.0).exp2() - 1.0,
-                        false => (wholes / WHOLES).floor(),
-                    };
+                    let grown = wholes.floor().min(16.0).exp2() - 1.0;
+                    let more = if has_fallen { grown } else { (wholes / WHOLES).floor() };
                     more / window.quota
                 });
                 let above = above.max(turns);

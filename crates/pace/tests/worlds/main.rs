@@ -56,18 +56,6 @@ fn story() {
         for (at, kind, rate, concurrency, why) in &told.decisions {
             println!("{at:7.3} s  {kind:?}, {rate:.1}/s, {concurrency} under way: {why}");
         }
-        if let Some((_, every)) = scenario.polls {
-            for (at, ok) in &told.log {
-                println!("LOG {at:.3} {ok}");
-            }
-            let mut ends = std::collections::BTreeMap::new();
-            for (at, _) in &told.log {
-                ends.insert(((at + 0.1) / every) as u64, (at + 0.1) % every);
-            }
-            for (poll, end) in ends {
-                println!("POLL {} {end:.1}", poll as f64 * every);
-            }
-        }
         println!("{}", Spread(&[scenario.figures(rate, &result)]));
     }
 }
