@@ -8,36 +8,40 @@
 /// Answers the present latency is judged by.
 const RECENT: usize = 7;
 /// Answers a baseline needs.
-const BASELINE_MIN: usize = 5;
+const BASELINE_MIN: u32 = 5;
+/// A commit or a busy machine keeps us from reading answers for so long, seconds.
+const STALL: f32 = 0.03;
 
 /// See the module. Latencies in seconds.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Latency {
     recent: [f32; RECENT],
-    recent_count: usize,
+    recent_count: u32,
     quiet: [f32; RECENT],
-    quiet_count: usize,
+    quiet_count: u32,
     baseline: Option<f32>,
     /// Mean deviation from the baseline when quiet.
     spread: f32,
+    /// Since when the last answers are raised.
+    raised_since: Option<f32>,
 }
 
 impl Latency {
     /// Takes the latency of an accepted request; `quiet`: nothing that we did could have raised it.
     pub(crate) fn take(&mut self, seconds: f64, quiet: bool) {
         let seconds = seconds as f32;
-        self.recent[self.recent_count % RECENT] = seconds;
-        self.recent_count += 1;
+        self.recent[self.recent_count as usize % RECENT] = seconds;
+        self.recent_count = self.recent_count.saturating_add(1);
         if !quiet {
             return;
         }
-        self.quiet[self.quiet_count % RECENT] = seconds;
-        self.quiet_count += 1;
+        self.quiet[self.quiet_count as usize % RECENT] = seconds;
+        self.quiet_count = self.quiet_count.saturating_add(1);
         match self.baseline {
             None if self.quiet_count < BASELINE_MIN => {}
             None => {
                 // The least of the first: a queue may have begun to grow under them already.
-                let least = self.quiet[..self.quiet_count.min(RECENT)].iter().copied();
+                let least = self.quiet[..(self.quiet_count as usize).min(RECENT)].iter().copied();
                 let least = least.fold(f32::INFINITY, f32::min);
                 self.spread = least * 0.25;
                 self.baseline = Some(least);
@@ -55,7 +59,7 @@ impl Latency {
     /// The server is slower with nothing of ours to do: this is what it is like now.
     pub(crate) fn rebase(&mut self) {
         if self.recent_count >= BASELINE_MIN {
-            let recent = &self.recent[..self.recent_count.min(RECENT)];
+            let recent = &self.recent[..(self.recent_count as usize).min(RECENT)];
             let middle = median(recent);
             self.baseline = Some(middle);
             self.spread = deviation(recent, middle);
@@ -84,7 +88,7 @@ impl Latency {
     /// The median of the last answers.
     pub(crate) fn recent(&self) -> Option<f64> {
         (self.recent_count >= BASELINE_MIN)
-            .then(|| f64::from(median(&self.recent[..self.recent_count.min(RECENT)])))
+            .then(|| f64::from(median(&self.recent[..(self.recent_count as usize).min(RECENT)])))
     }
 
     /// Whether the last answers took so much longer than the baseline that a queue has formed.
@@ -95,6 +99,19 @@ impl Latency {
             }
             _ => false,
         }
+    }
+
+    /// Whether they have been so for long enough that it is no stall of our own: all that was under
+    /// way meanwhile is late then, once. Times in seconds.
+    pub(crate) fn stays_raised(&mut self, now: f64) -> bool {
+        if !self.is_raised() {
+            self.raised_since = None;
+            return false;
+        }
+        // So that it keeps its precision.
+        let now = (now % 4096.0) as f32;
+        let since = *self.raised_since.get_or_insert(now);
+        !(since..since + STALL).contains(&now)
     }
 
     /// Whether the last answers came as if nothing waited.

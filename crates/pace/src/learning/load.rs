@@ -51,7 +51,7 @@ impl LearningPace {
         let queues = matches!(self.kind, Kind::Queue | Kind::Overload);
         let alone = observation.ticket.in_flight <= 1 && !queues;
         self.latency.take(latency, (alone || quiet) && !raised_before);
-        if alone || !self.latency.is_raised() {
+        if !self.latency.stays_raised(now) || alone {
             return;
         }
         let (Some(baseline), Some(recent)) = (self.latency.baseline(), self.latency.recent())
