@@ -426,7 +426,6 @@ impl LearningPace {
         if self.sent_at.is_finite() { self.busy + most } else { 0.0 }
     }
 
-    /// A round trip without load in seconds.
     /// Whether more is under way than the rate and the round trip explain (Little's law): the server
     /// has fallen silent, and if it is about to refuse, it will refuse all of them.
     fn is_crowded(&self) -> bool {
@@ -434,6 +433,7 @@ impl LearningPace {
         f64::from(self.in_flight) >= 8.0 + 2.0 * self.rate * round_trip
     }
 
+    /// A round trip without load in seconds.
     fn round_trip(&self) -> f64 {
         self.latency.baseline().unwrap_or(0.05)
     }
