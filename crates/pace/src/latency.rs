@@ -41,8 +41,8 @@ impl Latency {
             None if self.quiet_count < BASELINE_MIN => {}
             None => {
                 // The least of the first: a queue may have begun to grow under them already.
-                let least = self.quiet[..(self.quiet_count as usize).min(RECENT)].iter().copied();
-                let least = least.fold(f32::INFINITY, f32::min);
+                let quiet = taken(&self.quiet, self.quiet_count).iter().copied();
+                let least = quiet.fold(f32::INFINITY, f32::min);
                 self.spread = least * 0.25;
                 self.baseline = Some(least);
             }
@@ -59,7 +59,7 @@ impl Latency {
     /// The server is slower with nothing of ours to do: this is what it is like now.
     pub(crate) fn rebase(&mut self) {
         if self.recent_count >= BASELINE_MIN {
-            let recent = &self.recent[..(self.recent_count as usize).min(RECENT)];
+            let recent = taken(&self.recent, self.recent_count);
             let middle = median(recent);
             self.baseline = Some(middle);
             self.spread = deviation(recent, middle);
@@ -88,7 +88,7 @@ impl Latency {
     /// The median of the last answers.
     pub(crate) fn recent(&self) -> Option<f64> {
         (self.recent_count >= BASELINE_MIN)
-            .then(|| f64::from(median(&self.recent[..(self.recent_count as usize).min(RECENT)])))
+            .then(|| f64::from(median(taken(&self.recent, self.recent_count))))
     }
 
     /// Whether the last answers took so much longer than the baseline that a queue has formed.
@@ -121,6 +121,11 @@ impl Latency {
             _ => false,
         }
     }
+}
+
+/// Those of the last that were taken at all.
+fn taken(last: &[f32; RECENT], count: u32) -> &[f32] {
+    &last[..(count as usize).min(RECENT)]
 }
 
 fn median(values: &[f32]) -> f32 {

@@ -89,6 +89,13 @@ const CHANCE: (f32, f32, f32) = (1.0, 0.004, 2.5);
 /// After so many without a reason.
 const NOISY_MIN: u8 = 12;
 
+/// How many were accepted since the last event, which is now the one that comes after so many in total.
+fn others_since(last: &mut u32, accepted: u64) -> f32 {
+    let accepted = accepted as u32;
+    let others = accepted.wrapping_sub(std::mem::replace(last, accepted));
+    others.min(1 << 20) as f32
+}
+
 /// Tells noise from a limit that does not say its name.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Signal {
@@ -114,8 +121,7 @@ impl Signal {
 
     /// Whether a refusal at a rate that was taken for long is one by chance: nothing follows it.
     pub(super) fn is_lone(&mut self, accepted: u64) -> bool {
-        let others = (accepted as u32).wrapping_sub(self.lone_at).min(1 << 20) as f32;
-        self.lone_at = accepted as u32;
+        let others = others_since(&mut self.lone_at, accepted);
         let is_noisy = self.lone >= NOISY_MIN || self.is_noisy();
         let excess = if is_noisy { EXCESS_NOISY } else { EXCESS };
         let is_fall = self.fall.take(others, FALL.0, FALL.1) >= FALL.2;
@@ -131,8 +137,7 @@ impl Signal {
 
     /// Whether a refusal far below a rate that was taken for long is one of many.
     pub(super) fn is_chance(&mut self, accepted: u64) -> bool {
-        let others = (accepted as u32).wrapping_sub(self.chance_at).min(1 << 20) as f32;
-        self.chance_at = accepted as u32;
+        let others = others_since(&mut self.chance_at, accepted);
         if self.chance.take(others, CHANCE.0, CHANCE.1) < CHANCE.2 {
             return false;
         }
@@ -140,6 +145,7 @@ impl Signal {
         true
     }
 
+    /// They were of the rate after all.
     pub(super) fn no_chance(&mut self) {
         self.by_chance = false;
     }
