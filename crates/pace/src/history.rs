@@ -1,7 +1,7 @@
 //! How much was accepted when: exact totals, and counts by time for rates over the near past.
 
-/// Width of a bin in seconds.
-const BIN: f64 = 0.02;
+/// Width of a bin in milliseconds.
+const BIN: u16 = 20;
 /// Bins kept: 1.28 s.
 const BINS: usize = 64;
 /// Widths of windows that servers use, in seconds.
@@ -11,15 +11,17 @@ pub(crate) const WIDTHS: [f64; 8] = [1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 3600
 pub(crate) const USUAL: usize = 7;
 
 /// The same for what was sent, over longer windows: 5 s, 60 s.
-const MIDDLE: f64 = 0.05;
+const MIDDLE: u16 = 50;
 const MIDDLE_BINS: usize = 101;
-const COARSE: f64 = 0.4;
+const COARSE: u16 = 400;
 const COARSE_BINS: usize = 152;
 
 /// A window that opens with the first request after the last one closed.
 #[derive(Debug, Clone, Copy, Default)]
 struct FirstHit {
     opened_at: f64,
+    /// Its answer came so many seconds later: the server met it in between.
+    late: f32,
     accepted: u32,
 }
 
@@ -42,19 +44,21 @@ impl History {
             sent_bins: Bins::new(BIN),
             sent_middle: Bins::new(MIDDLE),
             sent_coarse: Bins::new(COARSE),
-            first_hits: [FirstHit { opened_at: f64::NEG_INFINITY, accepted: 0 }; WIDTHS.len()],
+            first_hits: [FirstHit { opened_at: f64::NEG_INFINITY, ..FirstHit::default() };
+                WIDTHS.len()],
             accepted: 0,
         }
     }
 
-    pub(crate) fn accept(&mut self, at: f64) {
+    /// One that left at `at` was accepted, `late` seconds later.
+    pub(crate) fn accept(&mut self, at: f64, late: f64) {
         self.accepted += 1;
         self.accepted_bins.add(at);
         for (window, width) in self.first_hits.iter_mut().zip(WIDTHS) {
             if at < window.opened_at + width {
                 window.accepted += 1;
             } else {
-                *window = FirstHit { opened_at: at, accepted: 1 };
+                *window = FirstHit { opened_at: at, late: late as f32, accepted: 1 };
             }
         }
     }
@@ -70,7 +74,14 @@ impl History {
         self.sent_coarse.add(at);
     }
 
-    /// How many left within the last `width` seconds, rather more than fewer.
+    /// One that left at `at` was refused: it used nothing.
+    pub(crate) fn refuse(&mut self, at: f64) {
+        self.sent_bins.remove(at);
+        self.sent_middle.remove(at);
+        self.sent_coarse.remove(at);
+    }
+
+    /// How many left within the last `width` seconds and were not refused, rather more than fewer.
     pub(crate) fn sent_within(&self, now: f64, width: f64) -> u32 {
         if self.sent_bins.reach() >= width {
             self.sent_bins.count(now, width)
@@ -103,6 +114,12 @@ impl History {
         }
     }
 
+    /// When the window of this width that holds `at` ends, at the latest.
+    pub(crate) fn window_end(&self, width: usize, at: f64) -> Option<f64> {
+        let late = f64::from(self.first_hits[width].late);
+        self.window(width, at).map(|(opened_at, _)| opened_at + late + WIDTHS[width])
+    }
+
     /// What the window of this width held when `at` came, and when it opened.
     pub(crate) fn window(&self, width: usize, at: f64) -> Option<(f64, u32)> {
         let window = self.first_hits[width];
@@ -112,30 +129,40 @@ impl History {
 
 /// Whether the counts do not tell two times apart.
 pub(crate) fn share_a_bin(one: f64, other: f64) -> bool {
-    (one / BIN).floor() as i64 == (other / BIN).floor() as i64
+    number(one, BIN) == number(other, BIN)
+}
+
+fn seconds(milliseconds: u16) -> f64 {
+    f64::from(milliseconds) / 1000.0
+}
+
+/// The number of the bin of this width that holds a time.
+fn number(at: f64, width: u16) -> i64 {
+    (at / seconds(width)).floor() as i64
 }
 
 /// Counts by time in a ring.
 #[derive(Debug, Clone)]
 struct Bins<const N: usize> {
-    width: f64,
+    /// Milliseconds.
+    width: u16,
     counts: [u16; N],
     /// The number of the newest bin.
     newest: i64,
 }
 
 impl<const N: usize> Bins<N> {
-    fn new(width: f64) -> Self {
+    fn new(width: u16) -> Self {
         Self { width, counts: [0; N], newest: i64::MIN / 2 }
     }
 
     /// The longest span that can be asked for, seconds.
     fn reach(&self) -> f64 {
-        self.width * (N - 1) as f64
+        seconds(self.width) * (N - 1) as f64
     }
 
     fn number(&self, at: f64) -> i64 {
-        (at / self.width).floor() as i64
+        number(at, self.width)
     }
 
     fn add(&mut self, at: f64) {
@@ -152,16 +179,24 @@ impl<const N: usize> Bins<N> {
         }
     }
 
+    fn remove(&mut self, at: f64) {
+        let bin = self.number(at);
+        if bin <= self.newest && bin > self.newest - N as i64 {
+            let count = &mut self.counts[bin.rem_euclid(N as i64) as usize];
+            *count = count.saturating_sub(1);
+        }
+    }
+
     fn get(&self, bin: i64) -> u32 {
         let known = bin <= self.newest && bin > self.newest - N as i64;
         if known { u32::from(self.counts[bin.rem_euclid(N as i64) as usize]) } else { 0 }
     }
 
     fn rate(&self, now: f64, span: f64) -> f64 {
-        let bins = ((span / self.width).ceil() as i64).clamp(1, N as i64 - 1);
+        let bins = ((span / seconds(self.width)).ceil() as i64).clamp(1, N as i64 - 1);
         let newest = self.number(now);
         let count: u32 = (newest - bins..newest).map(|bin| self.get(bin)).sum();
-        f64::from(count) / (bins as f64 * self.width)
+        f64::from(count) / (bins as f64 * seconds(self.width))
     }
 
     fn count(&self, now: f64, span: f64) -> u32 {
@@ -170,13 +205,13 @@ impl<const N: usize> Bins<N> {
 
     fn about(&self, now: f64, span: f64) -> f64 {
         let oldest = self.number(now - span);
-        let outside = (now - span) / self.width - oldest as f64;
+        let outside = (now - span) / seconds(self.width) - oldest as f64;
         f64::from(self.count(now, span)) - outside * f64::from(self.get(oldest))
     }
 
     fn next_room(&self, now: f64, span: f64) -> f64 {
         let oldest = (self.number(now - span)..=self.number(now)).find(|bin| self.get(*bin) > 0);
-        oldest.map_or(now, |bin| (bin + 1) as f64 * self.width + span)
+        oldest.map_or(now, |bin| (bin + 1) as f64 * seconds(self.width) + span)
     }
 }
 
@@ -187,7 +222,7 @@ mod tests {
     #[test]
     fn rates_forget_what_is_older_than_their_span() {
         let mut history = History::new();
-        (0..100).for_each(|step| history.accept(f64::from(step) * 0.01));
+        (0..100).for_each(|step| history.accept(f64::from(step) * 0.01, 0.0));
         assert!((history.rate(1.0, 0.5) - 100.0).abs() < 5.0, "{}", history.rate(1.0, 0.5));
         assert!(history.rate(3.0, 0.5) < 0.1);
         assert_eq!(history.accepted, 100);
@@ -196,7 +231,7 @@ mod tests {
     #[test]
     fn a_window_opens_with_its_first_request() {
         let mut history = History::new();
-        [0.5, 0.6, 1.4, 1.6, 1.7].into_iter().for_each(|at| history.accept(at));
+        [0.5, 0.6, 1.4, 1.6, 1.7].into_iter().for_each(|at| history.accept(at, 0.0));
         assert_eq!(history.window(0, 1.8), Some((1.6, 2)));
         assert_eq!(history.window(1, 1.8), Some((0.5, 5)));
         assert_eq!(history.window(0, 2.7), None);

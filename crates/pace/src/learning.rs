@@ -35,7 +35,7 @@ use env::Moment;
 use std::time::Duration;
 
 /// The rate at which a stranger is asked first, requests per second.
-const RATE_FIRST: f64 = 10.0;
+const RATE_FIRST: f64 = 20.0;
 /// Requests under way before any latency is known.
 const IN_FLIGHT_FIRST: u32 = 4;
 /// What an answer states is believed at once up to this rate; beyond, it has to show.
@@ -45,7 +45,10 @@ const RATE_MIN: f64 = 0.05;
 /// Never faster: beyond any server that counts.
 const RATE_MAX: f64 = 1e6;
 /// In this time, or a round trip, the rate doubles while no limit is known.
-const DOUBLING: f64 = 0.2;
+const DOUBLING: f64 = 0.13;
+/// The same beyond a rate at which many are under way when the first is refused.
+const DOUBLING_FAST: f64 = 0.2;
+const RATE_QUICK: f64 = 500.0;
 /// The same after the first refusal.
 const DOUBLING_SETTLE: f64 = 0.4;
 /// The share of the limit at which we stay.
@@ -73,6 +76,8 @@ const CROWDED: f64 = 8.0;
 const SLACK: f32 = 0.0015;
 /// When to ask again without any share of the scope.
 const SHARELESS: Duration = Duration::from_secs(1);
+/// What came before so many seconds without a request says nothing of throughput.
+const PAUSE: f64 = 0.5;
 /// Completions by which throughput under load is measured.
 const COMPLETIONS: usize = 24;
 
@@ -113,8 +118,8 @@ enum Mode {
 pub struct LearningPace {
     /// Requests under way, whatever was learned.
     concurrency_max: u32,
-    /// The share of the scope that is ours; others have the rest.
-    share: f64,
+    /// A share of the scope is ours; others have the rest.
+    has_share: bool,
     /// The share by which all that is believed is scaled: the last that was not nothing.
     scale: f64,
     /// Seconds from one request to the next, at least.
@@ -140,6 +145,7 @@ pub struct LearningPace {
     /// The last closing's length, and by usual width what had left within it.
     closed_before: Option<f32>,
     used_before: [f32; USUAL],
+    has_risen: bool,
     cycle: reopened::Cycle,
     /// The limit before it became much lower; 0 if it did not.
     fell_from: f64,
@@ -152,7 +158,7 @@ pub struct LearningPace {
     /// What it took before the first refusal, in how many seconds.
     first_run: Option<(u32, f32)>,
     /// What it takes beyond the rate after a pause, as remembered.
-    burst: f64,
+    burst: f32,
     /// Credit to spend at once, beyond the rate.
     credit: f64,
     /// It was shown to gather while it was closed.
@@ -174,11 +180,14 @@ pub struct LearningPace {
     soon: u8,
     /// Refusals in a row at what a window was believed to allow.
     misses: u8,
+    /// The last probe met another quota than the one that is sure, by a little.
+    is_doubted: bool,
     penalty: Option<f32>,
     /// The round rate that is being tried.
     round_above: Option<f32>,
     /// The excess, in requests, that the last failed probe needed.
     probe_excess: Option<f32>,
+    strict: Strict,
     /// Busy seconds and accepted requests at the last refusal that counted.
     last_refusal: Option<(f64, u64)>,
     proven: proven::Proven,
@@ -199,6 +208,8 @@ pub struct LearningPace {
     capped: bool,
     completions: [f32; COMPLETIONS],
     completed: u32,
+    /// So many of them before nothing left for a while.
+    completed_before_pause: u32,
     /// When the first answer came.
     answered_at: f64,
     history: History,
@@ -213,6 +224,16 @@ pub struct LearningPace {
     /// Of what was ignored, as bits, what has been said.
     ignored: u8,
     wall: jiff::Timestamp,
+}
+
+/// Whether a probe is refused for its rate, and not for what it took in all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Strict {
+    Unknown,
+    /// The limit was raised accordingly.
+    Tried,
+    /// That did not hold.
+    Refuted,
 }
 
 /// A quota by window that nobody stated: at most so many within any so many seconds.
@@ -245,7 +266,7 @@ impl LearningPace {
     pub fn new(concurrency_max: u32, now: Moment) -> Self {
         Self {
             concurrency_max: concurrency_max.max(1),
-            share: 1.0,
+            has_share: true,
             scale: 1.0,
             interval_min: 0.0,
             told_until: 0.0,
@@ -260,6 +281,7 @@ impl LearningPace {
             rate_refused: 0.0,
             closed_before: None,
             used_before: [0.0; USUAL],
+            has_risen: false,
             cycle: reopened::Cycle::NONE,
             fell_from: 0.0,
             lone_since_cut: false,
@@ -279,9 +301,11 @@ impl LearningPace {
             episode_at: f32::NEG_INFINITY,
             soon: 0,
             misses: 0,
+            is_doubted: false,
             penalty: None,
             round_above: None,
             probe_excess: None,
+            strict: Strict::Unknown,
             last_refusal: None,
             proven: proven::Proven::default(),
             busy: 0.0,
@@ -296,6 +320,7 @@ impl LearningPace {
             capped: false,
             completions: [0.0; COMPLETIONS],
             completed: 0,
+            completed_before_pause: 0,
             answered_at: f64::INFINITY,
             history: History::new(),
             latency: Latency::default(),
@@ -327,7 +352,7 @@ impl LearningPace {
                 self.concurrency.cap.map(|cap| ((f64::from(cap) * factor).floor() as u32).max(1));
             self.credit *= factor.min(1.0);
         }
-        self.share = share;
+        self.has_share = share > 0.0;
     }
 
     /// The least time from one request to the next, such as a `crawl-delay`.
@@ -403,7 +428,8 @@ impl LearningPace {
     fn read_head(&mut self, observation: &Observation, sent_at: f64, now: f64) -> bool {
         let advice = &observation.advice;
         let is_served = observation.answer == Answer::Accepted;
-        let taken = self.quota.take(advice, sent_at, now, self.in_flight);
+        let found = self.window.filter(|_| self.sure).map(|window| (window.quota, window.width));
+        let taken = self.quota.take(advice, sent_at, now, self.in_flight, found);
         let found = [
             advice.nonsense.then_some(Ignored::Nonsense),
             advice.retry_after.filter(|_| is_served).map(|_| Ignored::WaitOnServed),
@@ -458,7 +484,7 @@ impl LearningPace {
         {
             self.reopened(&blocked, sent_at, now);
         }
-        self.history.accept(sent_at);
+        self.history.accept(sent_at, now - sent_at);
         if observation.ticket.epoch == self.epoch {
             self.refused_in_row = 0;
         }
@@ -497,7 +523,7 @@ impl Pace for LearningPace {
             Mode::Seek if self.is_crowded() => self.next_at.max(self.sent_at + CROWDED / self.rate),
             _ => self.next_at,
         };
-        if self.share <= 0.0 {
+        if !self.has_share {
             self.limited = true;
             return Permit::At(now.monotonic + SHARELESS);
         }
@@ -530,6 +556,9 @@ impl Pace for LearningPace {
         self.limited = false;
         let interval = 1.0 / self.rate;
         let busy = (time - self.sent_at).clamp(0.0, 1.5 * interval);
+        if time - self.sent_at > PAUSE.max(5.0 * interval) {
+            self.completed_before_pause = self.completed;
+        }
         let early = self.next_at - time;
         if early > 0.0 {
             self.credit -= early / interval;

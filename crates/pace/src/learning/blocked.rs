@@ -18,7 +18,12 @@ use crate::{
 const GAP_FIRST: f64 = 0.06;
 const GAP_MAX: f64 = 900.0;
 /// A usual end is waited for if it is no further than so many gaps.
-const AHEAD: f64 = 3.1;
+const AHEAD: f64 = 4.2;
+/// While they are short a sliding window may open in between.
+const GAP_SHORT: f64 = 0.3;
+const AHEAD_SHORT: f64 = 3.1;
+/// Nor is it asked twice within such a time, seconds.
+const APART: f64 = 0.05;
 /// Later than a window's edge by this.
 const MARGIN: f64 = 0.01;
 
@@ -45,6 +50,8 @@ pub(super) struct Blocked {
     /// Seconds until the oldest request within the shortest usual width falls out of it.
     pub(super) room: f32,
     pub(super) used_before: [f32; USUAL],
+    /// More was taken since the closing before than was believed then.
+    pub(super) has_risen: bool,
     /// More than what was believed had been tried, on purpose.
     pub(super) is_probed: bool,
     /// The refused request left on credit.
@@ -95,22 +102,23 @@ impl Blocked {
 
     /// The first time near the next gap at which a usual window would open.
     fn usual_edge(&self, history: &History, now: f64) -> Option<f64> {
-        let opened = (0..WIDTHS.len()).filter_map(|width| {
-            Some(history.window(width, self.since)?.0 + WIDTHS[width] + MARGIN)
-        });
+        let opened = (0..WIDTHS.len())
+            .filter_map(|width| Some(history.window_end(width, self.since)? + MARGIN));
         let penalties = WIDTHS.iter().filter(|width| **width >= PENALTY_MIN);
         let since = penalties.map(|width| self.since + width + MARGIN);
-        opened
-            .chain(since)
-            .filter(|at| (now + 0.05..=now + AHEAD * self.gap).contains(at))
-            .min_by(f64::total_cmp)
+        let edges = opened.chain(since).filter(|at| *at >= now + APART);
+        let first = edges.clone().min_by(f64::total_cmp)?;
+        // Of some that are close together the last: one request for all of them.
+        let last = edges.filter(|at| *at <= first + APART).max_by(f64::total_cmp)?;
+        let ahead = if self.gap < GAP_SHORT { AHEAD_SHORT } else { AHEAD };
+        (first <= now + ahead * self.gap).then_some(last)
     }
 }
 
 impl LearningPace {
-    /// Requests that had left within a width, less those of them that were refused just now.
+    /// Requests that had left within a width and were not refused.
     pub(super) fn used(&self, sent_at: f64, width: f64) -> f64 {
-        (self.history.sent_about(sent_at, width) - f64::from(self.refused_in_row)).max(0.0)
+        self.history.sent_about(sent_at, width)
     }
 
     /// Nothing is taken any more.
@@ -159,6 +167,7 @@ impl LearningPace {
             used_at: sent_at,
             room: (self.history.next_room(sent_at, WIDTHS[0]) - sent_at) as f32,
             used_before,
+            has_risen: std::mem::take(&mut self.has_risen),
             is_probed,
             on_credit,
             told: false,

@@ -59,7 +59,15 @@ impl LearningPace {
             return;
         };
         let seeking = matches!(self.mode, Mode::Seek | Mode::Settle);
-        let last = if seeking { COMPLETIONS / 3 } else { COMPLETIONS };
+        let few = COMPLETIONS / 3;
+        let last = match self.mode {
+            Mode::Seek | Mode::Settle => few,
+            // Before it began hardly anything waited.
+            Mode::Probe { taken, .. } => {
+                ((self.history.accepted - taken) as usize).clamp(few, COMPLETIONS)
+            }
+            _ => COMPLETIONS,
+        };
         let Some(delivered) = self.delivered(last) else { return };
         let limit = match self.mode {
             // What was sent was served: it is not the load.
@@ -93,7 +101,7 @@ impl LearningPace {
     /// Throughput under load: completions by time.
     pub(super) fn delivered(&self, last: usize) -> Option<f64> {
         let completed = self.completed as usize;
-        let count = completed.min(last);
+        let count = (self.completed.wrapping_sub(self.completed_before_pause) as usize).min(last);
         if count < last.min(6) {
             return None;
         }

@@ -1,9 +1,9 @@
 //! The rate while nothing goes wrong: held, crept above, grown.
 
 use super::{
-    CATCH_UP, DOUBLING, DOUBLING_SETTLE, HOLD_REQUESTS, HOLD_SECONDS, HOLD_SECONDS_MAX,
-    LearningPace, Mode, PROBE_DOUBLING, PROBE_EXCESS, RATE_FIRST, RATE_MAX, RATE_MIN,
-    SHARE_CAREFUL, SLACK,
+    CATCH_UP, DOUBLING, DOUBLING_FAST, DOUBLING_SETTLE, HOLD_REQUESTS, HOLD_SECONDS,
+    HOLD_SECONDS_MAX, LearningPace, Mode, PROBE_DOUBLING, PROBE_EXCESS, RATE_FIRST, RATE_MAX,
+    RATE_MIN, RATE_QUICK, SHARE_CAREFUL, SLACK, Strict,
     refused::{BUCKETFUL, SHORT, SLOW},
 };
 use crate::trace::{Kind, Why};
@@ -14,6 +14,9 @@ const WHOLES: f64 = 8.0;
 /// A limit that fell is tried upward as often, if a refusal costs no more seconds.
 const FALLEN_SECONDS: f64 = 3.0;
 const FALLEN_COST: f64 = 1.5;
+
+/// So fast anything may be asked, however little was of late.
+const USED_LEAST: f64 = 20.0;
 
 /// Up to this a guess is tried upward by round numbers.
 const ROUND_MAX: f64 = 25.0;
@@ -86,11 +89,13 @@ impl LearningPace {
             Mode::Seek | Mode::Settle | Mode::Probe { .. } if is_capped => {}
             Mode::Seek | Mode::Settle => {
                 // Not faster than it is used: what was never sent was never taken either.
-                if self.rate > 3.0 * self.history.rate(now, 0.4 + round_trip) + 2.0 * RATE_FIRST {
+                let least = if self.last_refusal.is_none() { 2.0 * RATE_FIRST } else { USED_LEAST };
+                if self.rate > 3.0 * self.history.rate(now, 0.4 + round_trip) + least {
                     return;
                 }
                 // Not before some requests have shown that the present rate is taken.
                 let doubling = match self.mode {
+                    Mode::Seek if self.rate > RATE_QUICK => DOUBLING_FAST.max(round_trip),
                     Mode::Seek => DOUBLING.max(round_trip).max(3.0 / self.rate),
                     _ => DOUBLING_SETTLE.max(2.0 * round_trip).max(3.0 / self.rate),
                 };
@@ -129,7 +134,7 @@ impl LearningPace {
                     // It may well come back.
                     _ if self.rate < 0.9 * self.fell_from && self.refusal_cost < FALLEN_COST => (
                         1.5_f64.max(wait.min(FALLEN_SECONDS)),
-                        (2.0 * self.rate).clamp(40.0, 250.0) as u32,
+                        (1.5 * self.rate).clamp(30.0, 250.0) as u32,
                     ),
                     _ => (HOLD_SECONDS.max(wait), few),
                 };
@@ -148,7 +153,8 @@ impl LearningPace {
                 let doubling = quickest.max(2.0 * round_trip).max(3.0 / limit);
                 // Room in a window that is not used says nothing of its quota.
                 if let Some(window) = self.window
-                    && f64::from(self.history.sent_within(now, window.width)) < 0.97 * window.quota
+                    && f64::from(self.history.sent_within(now, window.width))
+                        < 0.97 * window.quota - 1.0
                 {
                     *total -= busy;
                     return;
@@ -164,7 +170,7 @@ impl LearningPace {
                     return;
                 }
                 let has_fallen = limit < 0.9 * self.fell_from;
-                let excess = if has_fallen { 2.0 } else { 1.0 } * PROBE_EXCESS;
+                let excess = if has_fallen { 4.0 } else { 1.0 } * PROBE_EXCESS;
                 let above = excess * ((*total / doubling).exp2() - 1.0);
                 // A small quota grows by one request at least, after it was taken whole some times;
                 // one that fell may come back, and grows more with each time.
@@ -179,9 +185,11 @@ impl LearningPace {
                 let beyond = (self.history.accepted - *taken) as f64 - limit * *total;
                 let most = if beyond > BUCKETFUL { 1.6 } else { 1.5 };
                 let above = (1.0 + above).min(most);
-                if limit * above > 3.0 * self.history.rate(now, 0.4 + round_trip) + 2.0 * RATE_FIRST
-                {
+                // Not faster than it is used, and never slower than what is believed for that.
+                let used = 3.0 * self.history.rate(now, 0.4 + round_trip) + USED_LEAST;
+                if limit * above > used {
                     *total -= busy;
+                    self.rate = self.rate.max(used.min(limit));
                     return;
                 }
                 self.rate = (limit * above).clamp(RATE_MIN, RATE_MAX);
@@ -194,6 +202,8 @@ impl LearningPace {
                     self.window = None;
                     self.limit = None;
                     self.probe_excess = None;
+                    self.has_risen = true;
+                    self.strict = Strict::Unknown;
                     self.slack = SLACK;
                     // Where answers are late, so are refusals.
                     let is_slow = round_trip > SLOW && self.last_refusal.is_some();

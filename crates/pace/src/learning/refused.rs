@@ -1,6 +1,8 @@
 //! What a refusal says: of the rate, of the requests under way, of a quota.
 
-use super::{Concurrency, LearningPace, Mode, RATE_MIN, USE_WIDTHS, Window, reopened::RARE};
+use super::{
+    Concurrency, LearningPace, Mode, RATE_MIN, Strict, USE_WIDTHS, Window, reopened::RARE,
+};
 use crate::{
     Observation,
     trace::{Kind, Why},
@@ -23,6 +25,38 @@ const LONE_AFTER: u64 = 100;
 /// With answers that take so long, two under way are not two that happened to leave together.
 pub(super) const SLOW: f64 = 0.01;
 
+/// A sure quota and what was met differ by less than this share: it may be one of a fixed window,
+/// of which a probe is ahead by so much at most.
+const LITTLE: f64 = 0.1;
+const AHEAD_MAX: f64 = 0.3;
+
+/// Where so few a second are taken, another refusal costs more than a little speed.
+const FEW: f64 = 25.0;
+
+/// The pause after the first refusal, seconds.
+const PAUSE_FIRST: f64 = 0.03;
+
+/// What is tried after it, as a share of what was taken a second until then, at least.
+const MEAN_SHARE: f64 = 0.25;
+
+/// Refused at so many times what was taken, and so many were.
+const ROUGH: f64 = 2.5;
+const ROUGH_MIN: u64 = 16;
+
+/// Of so many under way one may have overtaken the others.
+const OVERTAKEN: u32 = 16;
+
+/// Two estimates agree if one is at most so much higher.
+const AGREED: f64 = 1.08;
+
+/// A bucket of fewer is hardly one.
+const BURST_FEW: f64 = 3.0;
+
+/// What one refusal after many leaves of a limit, and the share of it that is taken at least if it
+/// is not too high.
+const RARE_SHARE: f64 = 0.97;
+const TAKEN_MOST: f64 = 0.98;
+
 /// So many between two refusals are no guess.
 const SURE: u64 = 25;
 
@@ -31,6 +65,9 @@ impl LearningPace {
         let ticket = observation.ticket;
         let sent_at = ticket.sent_at.monotonic.as_secs_f64();
         let told = observation.advice.retry_after.map(|wait| wait.as_secs_f64());
+        if self.kind != Kind::CountsRefused {
+            self.history.refuse(sent_at);
+        }
         let stated = self.quota.stated().is_some();
         if stated {
             if self.quota.refused(&observation.advice, sent_at, now) {
@@ -146,7 +183,8 @@ impl LearningPace {
                     && matches!(self.kind, Kind::Unknown | Kind::Concurrency)
                     && matches!(self.mode, Mode::Seek | Mode::Settle) =>
             {
-                concurrency.cap = Some(in_flight - 1);
+                // Requests overtake each other: of many, some fewer.
+                concurrency.cap = Some(in_flight - 1 - in_flight / OVERTAKEN);
                 concurrency.trial = Some(accepted);
                 concurrency.at_cap = 0;
                 self.refused_in_row = 0;
@@ -198,10 +236,11 @@ impl LearningPace {
 
     /// One refusal while others are taken.
     pub(super) fn cut(&mut self, sent_at: f64, now: f64) {
-        self.lone_since_cut = false;
+        let was_lone = std::mem::take(&mut self.lone_since_cut) && !self.signal.is_noisy();
         let busy = self.busy_at(now);
         let between = self.since_refusal(busy);
-        if self.last_refusal.is_none() && self.mode == Mode::Seek {
+        let is_first = self.mode == Mode::Seek && self.last_refusal.is_none();
+        if is_first {
             self.first_run = Some((self.history.accepted as u32, busy as f32));
         }
         // Too few in a long time to tell a rate: they are counted on.
@@ -215,11 +254,12 @@ impl LearningPace {
         {
             let width = window.width;
             // What was sent within the width, less what was refused, is the quota or near it.
-            let used = f64::from(self.history.sent_within(sent_at, window.width)) - 1.0;
+            let used = f64::from(self.history.sent_within(sent_at, window.width));
             let estimate = between
                 .filter(|it| it.0 >= 8 && it.1 >= window.width)
                 .map(|(taken, seconds)| taken as f64 / seconds);
             let is_soon = busy < f64::from(self.episode_at) + window.width;
+            let ahead = (1.0 - window.quota / used.max(1.0)).clamp(0.0, AHEAD_MAX);
             // One that is full takes as many as leave it, be they counted or their mean.
             let (taken, left) = match between {
                 Some((taken, seconds)) if seconds < 0.7 * window.width => {
@@ -264,8 +304,14 @@ impl LearningPace {
                 self.credit_fails = true;
             } else if used > 0.9 * window.quota {
                 self.misses = 0;
-                window.quota = used.max(1.0);
-                self.limit = Some((used / window.width).max(RATE_MIN));
+                // A probe meets more within a width than the quota of a fixed window. What is sure
+                // changes by a little only if the next probe meets it, too.
+                let is_little = self.sure && (used - window.quota).abs() < LITTLE * window.quota;
+                self.is_doubted = is_little && !self.is_doubted;
+                if !self.is_doubted {
+                    window.quota = used.max(1.0);
+                    self.limit = Some((used / window.width).max(RATE_MIN));
+                }
             }
             if !is_soon {
                 (self.episode_at, self.soon) = (busy as f32, 0);
@@ -273,7 +319,9 @@ impl LearningPace {
             let why = Why::RefusedAt(self.rate);
             self.hold(now);
             let pause = f64::from(2_u32 << self.soon.min(8)) / self.rate;
-            self.next_at = now + pause.min((0.1 * width).max(2.0 / self.rate));
+            let pause = pause.min((0.1 * width).max(2.0 / self.rate));
+            // A fixed window that was spent too fast has room when it ends.
+            self.next_at = now + pause.max(ahead * width);
             self.tell(why);
             return;
         }
@@ -287,6 +335,7 @@ impl LearningPace {
         let known = self.limit.filter(|_| self.sure);
         let believed = self.limit.or(self.settled);
         self.refusal_cost = (self.told_until - now).clamp(0.0, SHORT);
+        let mut is_rough = false;
         let why = match between {
             Some((taken, seconds)) => Why::TakenBetweenRefusals(taken, seconds),
             None => Why::RefusedAt(self.rate),
@@ -298,10 +347,15 @@ impl LearningPace {
                 // After few requests most of them were a burst.
                 let share = match self.history.accepted {
                     0..=11 => 0.1,
-                    12..=59 => 0.25,
+                    12..=24 => 0.15,
+                    25..=59 => 0.25,
                     _ => 0.5,
                 };
-                self.rate = (used * share).max(RATE_MIN);
+                // Where answers are late hardly any has come.
+                let mean = self.history.accepted as f64 / busy.max(self.round_trip());
+                let is_late = is_first && self.round_trip() > SLOW;
+                let least = if is_late { MEAN_SHARE * mean } else { 0.0 };
+                self.rate = (used * share).max(least).max(RATE_MIN);
                 self.mode = Mode::Settle;
             }
             (Mode::Settle, Some(estimate)) => {
@@ -311,11 +365,14 @@ impl LearningPace {
                     None => estimate,
                 };
                 let near = self.rate < 1.5 * estimate;
+                // Hardly anything gathers: what was taken while the rate was low was all that was asked.
+                let taken = between.map_or(0, |(taken, _)| taken);
+                is_rough = taken >= ROUGH_MIN && self.rate > ROUGH * estimate;
                 let estimate = if near { f64::midpoint(estimate, self.rate) } else { estimate };
                 self.limit = Some(estimate.min(self.rate));
                 self.measured = false;
                 // Where few are asked for, another refusal costs more than a little speed.
-                if estimate < 25.0 { self.hold(now) } else { self.probe(true) }
+                if estimate < FEW && !is_rough { self.hold(now) } else { self.probe(true) }
             }
             (Mode::Settle, None) => self.rate = (self.rate * 0.4).max(RATE_MIN),
             (Mode::Probe { busy, taken, doublet }, Some(estimate)) => {
@@ -324,7 +381,8 @@ impl LearningPace {
                 if doublet {
                     // Where the bucket is small, part of what it could have taken was never sent,
                     // and the rate at the refusal is nearer. Too high shows soon, too low does not.
-                    let is_near = self.rate < 1.3 * estimate && !self.measured;
+                    let is_near =
+                        self.rate < 1.3 * estimate && !self.measured && estimate > AGREED * limit;
                     let hopeful = if is_near { 0.97 * self.rate } else { estimate };
                     let hopeful = hopeful.max(self.taken_lately(sent_at).min(0.97 * self.rate));
                     self.limit = Some(estimate.max(hopeful).min(self.rate).max(limit * 0.5));
@@ -336,12 +394,22 @@ impl LearningPace {
                     if excess > 1.3 * usual + 2.0 && busy > 0.0 {
                         self.limit = Some((limit + (excess - usual) / busy).min(self.rate));
                     }
-                    if excess < 3.0 && self.burst() < 3.0 && self.rate > 1.02 * limit {
+                    let is_strict = excess < BURST_FEW && self.burst() < BURST_FEW;
+                    let was_wrong = self.strict == Strict::Refuted;
+                    self.strict = if was_wrong { Strict::Refuted } else { Strict::Unknown };
+                    if is_strict && !was_wrong && self.rate > 1.02 * limit {
                         // Hardly any burst is taken: the rate at the refusal is near the limit.
                         self.limit = Some(limit + 0.3 * (self.rate - limit));
+                        self.strict = Strict::Tried;
                     }
                     self.probe_excess = Some(f64::midpoint(usual, excess).max(0.0) as f32);
-                    self.limit = self.limit.map(|limit| limit.max(estimate.min(self.rate)));
+                    let is_lower = was_lone && estimate < TAKEN_MOST * limit;
+                    self.limit = if is_lower {
+                        // Less was taken than was asked for while it was held.
+                        Some(estimate.max(RARE_SHARE * limit))
+                    } else {
+                        self.limit.map(|limit| limit.max(estimate.min(self.rate)))
+                    };
                 }
                 self.hold(now);
             }
@@ -354,6 +422,9 @@ impl LearningPace {
             }
             (Mode::Hold | Mode::Drain { .. }, Some(estimate)) => {
                 let taken = between.map_or(0, |(taken, _)| taken);
+                if self.strict == Strict::Tried {
+                    self.strict = Strict::Refuted;
+                }
                 // The ends are counted by halves.
                 let most = estimate * (1.0 + 0.5 / taken.max(1) as f64);
                 let before = self.limit.unwrap_or(most);
@@ -364,7 +435,7 @@ impl LearningPace {
                 // A rare one takes little away, and what is rare without a limit must not bring us
                 // down step by step.
                 let is_rare = taken >= RARE && self.measured;
-                let least = if is_rare { 0.97 * before } else { 0.0 };
+                let least = if is_rare { RARE_SHARE * before } else { 0.0 };
                 self.limit = Some(before.min(most).max(least));
                 self.measured = taken >= 8;
                 if self.mode == Mode::Hold && (is_rare || most > 0.97 * before) {
@@ -388,7 +459,7 @@ impl LearningPace {
         self.limit = self.limit.map(|limit| limit.max(least));
         let is_below_round = self.round_above.take().is_some() && self.mode == Mode::Hold;
         let is_as_known = |limit: f64| known.is_some_and(|it| (it - limit).abs() < 0.1 * it);
-        self.sure = between.is_some_and(|(taken, _)| taken >= SURE)
+        self.sure = between.is_some_and(|(taken, _)| taken >= SURE && !is_rough)
             || self.limit.is_some_and(is_as_known)
             || is_below_round;
         self.stand_by(believed);
@@ -396,7 +467,9 @@ impl LearningPace {
             self.resume_hold();
         }
         self.credit = 0.0;
-        self.next_at = now + 1.0 / self.rate;
+        // A bucket has room by then, and what closes for longer is not asked once more.
+        let least = if is_first { PAUSE_FIRST } else { 0.0 };
+        self.next_at = now + least.max(1.0 / self.rate);
         self.tell(why);
     }
 }

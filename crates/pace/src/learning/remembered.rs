@@ -16,7 +16,7 @@ impl LearningPace {
     pub fn remembering(concurrency_max: u32, memory: &Memory, now: Moment) -> Self {
         let mut pace = Self::new(concurrency_max, now);
         pace.kind = memory.kind;
-        pace.burst = memory.burst.clamp(0.0, RATE_MAX);
+        pace.burst = memory.burst.clamp(0.0, RATE_MAX) as f32;
         pace.signal = Signal::remembering(memory.silent);
         pace.penalty = memory.penalty.map(|penalty| penalty.as_secs_f32());
         pace.window = memory
@@ -34,7 +34,7 @@ impl LearningPace {
         match memory.limit.filter(|limit| limit.is_finite() && *limit > 0.0) {
             Some(limit) => {
                 pace.limit = Some(limit.clamp(RATE_MIN, RATE_MAX));
-                pace.credit = pace.burst * 0.9;
+                pace.credit = f64::from(pace.burst) * 0.9;
                 pace.sure = memory.sure;
                 pace.refusal_cost = memory.refusal_cost.as_secs_f64().min(3600.0);
                 pace.hold(now.monotonic.as_secs_f64());
@@ -51,17 +51,20 @@ impl LearningPace {
         // More was taken at first than any window of that width would have.
         let is_burst = |window: &Window| self.burst() > 1.1 * window.quota;
         let window = self.window.filter(|window| !is_burst(window));
+        let stated =
+            self.quota.stated().map(|(quota, width)| Window { quota: quota as f64, width });
+        let window = window.or(stated);
         let kind = match self.kind {
             Kind::Window if window.is_none() && self.window.is_some() => Kind::Bucket,
             kind => kind,
         };
         // A guess far above what the whole time took is not remembered.
         let taken = self.history.accepted as f64 / self.busy.max(1.0);
-        let sure = self.sure;
+        let sure = self.sure || stated.is_some();
         let is_wild = |limit: &f64| !sure && *limit > 2.0 * taken;
-        let limit = self.limit.or(self.settled);
+        let limit = stated.map(|it| it.quota / it.width).or(self.limit).or(self.settled);
         let limit = limit.map(|limit| if is_wild(&limit) { taken.max(RATE_MIN) } else { limit });
-        let burst = limit.map_or(self.burst, |limit| self.burst_beyond(limit));
+        let burst = limit.map_or(f64::from(self.burst), |limit| self.burst_beyond(limit));
         Memory {
             kind,
             limit: limit.map(whole),
@@ -101,12 +104,12 @@ impl LearningPace {
 
     /// What the server takes at once beyond its rate.
     pub(super) fn burst(&self) -> f64 {
-        self.limit.or(self.settled).map_or(self.burst, |limit| self.burst_beyond(limit))
+        self.limit.or(self.settled).map_or(f64::from(self.burst), |limit| self.burst_beyond(limit))
     }
 
     /// The same, by the run before the first refusal, were the limit this one.
     pub(super) fn burst_beyond(&self, limit: f64) -> f64 {
-        let Some((taken, seconds)) = self.first_run else { return self.burst };
+        let Some((taken, seconds)) = self.first_run else { return f64::from(self.burst) };
         let (taken, seconds) = (f64::from(taken) - 1.0, f64::from(seconds));
         let least = taken - limit * seconds;
         // While the rate doubled its way up to the limit the bucket stayed full.

@@ -18,6 +18,12 @@ pub(super) const PENALTY_MIN: f64 = 2.0;
 /// A refusal after so many that were taken is a rare one.
 pub(super) const RARE: u64 = 50;
 
+/// A window that was believed has shrunk if it was closed for such a share of its width, and less
+/// than this share of its quota was taken meanwhile.
+const SHRUNKEN_MIN: f64 = 0.12;
+const SHRUNKEN_MAX: f64 = 0.9;
+const SHRUNKEN: f64 = 0.92;
+
 /// From one closing to the next. A bucket that gathers while it is closed takes its own rate over
 /// such a time, at whatever rate it is asked.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -79,7 +85,9 @@ impl LearningPace {
     pub(super) fn reopened(&mut self, blocked: &Blocked, sent_at: f64, now: f64) {
         let closed_for = sent_at - blocked.since;
         let between = self.since_refusal(blocked.busy).filter(|(taken, _)| *taken >= 4);
-        let cycle = between.map(|(taken, seconds)| taken as f64 / seconds);
+        // All that were under way may be among them.
+        let least = self.round_trip();
+        let cycle = between.map(|(taken, seconds)| taken as f64 / seconds.max(least));
         let whole = self.cycle.next(blocked, self.history.accepted);
         let took = f64::from(whole.took);
         let gathered = blocked.told
@@ -103,6 +111,13 @@ impl LearningPace {
             self.reopened_after_credit(blocked);
             self.last_refusal = Some((self.busy_at(now), self.history.accepted));
             self.hold(now);
+        } else if let Some(window) = self.shrunken(blocked, sent_at) {
+            self.fell_from = self.fell_from.max(before.unwrap_or(0.0));
+            (self.kind, self.sure) = (Kind::Window, false);
+            self.limit = Some((window.quota / window.width).clamp(RATE_MIN, RATE_MAX));
+            self.window = Some(window);
+            self.used_before = [0.0; USUAL];
+            self.hold(now);
         } else if let Some(limit) = held.filter(|_| is_rare) {
             self.reopened_as_known(blocked, limit, cycle, closed_for);
         } else if gathered {
@@ -123,6 +138,23 @@ impl LearningPace {
         self.cycle = whole;
         self.next_at = now + 1.0 / self.rate;
         self.tell(Why::Reopened(closed_for));
+    }
+
+    /// What is left of the window that was believed, if it has shrunk: whether it is a fixed one that
+    /// ended now or a sliding one that has room again, what was taken within its width is its quota,
+    /// or a little less.
+    fn shrunken(&self, blocked: &Blocked, sent_at: f64) -> Option<Window> {
+        let before = self.window_before.filter(|_| !blocked.told)?;
+        let closed_for = (sent_at - blocked.since) / before.width;
+        let taken = self.used(sent_at, before.width).floor();
+        let is_shrunken = (SHRUNKEN_MIN..SHRUNKEN_MAX).contains(&closed_for)
+            && (2.0..SHRUNKEN * before.quota).contains(&taken);
+        // It was full still when the last one was refused; where that says little it is between the two.
+        let most = self.used(blocked.closed_at, before.width).max(1.2 * taken);
+        let least = if most > 2.0 * taken { 0.8 * (taken * most).sqrt() } else { 0.96 * taken };
+        let round = (least as u32..=most as u32).find(|it| is_round(*it));
+        let quota = round.map_or(taken, f64::from);
+        is_shrunken.then_some(Window { quota, ..before })
     }
 
     /// What had gathered was too much at once: a window has less, or nothing gathers.
@@ -272,12 +304,13 @@ impl LearningPace {
     fn quota_of(blocked: &Blocked, width: usize) -> Option<(f64, bool)> {
         let used = f64::from(*blocked.used.get(width)?).round();
         let before = f64::from(blocked.used_before[width]);
-        let is_refuted = before > 0.0 && !(0.75 * before..1.2 * before + 2.0).contains(&used);
+        let most = if blocked.has_risen { f64::INFINITY } else { 1.2 * before + 2.0 };
+        let is_refuted = before > 0.0 && !(0.75 * before..most).contains(&used);
         if used < 2.0 || is_refuted {
             return None;
         }
         // Requests that were under way together are counted by one or two too many.
-        let round = (used - (0.01 * used).floor().min(2.0)) as u32..=used as u32;
+        let round = (used - (0.01 * used).floor().min(8.0)) as u32..=used as u32;
         let round = round.rev().find(|it| is_round(*it));
         Some((round.map_or(used, f64::from), round.is_some()))
     }
@@ -344,11 +377,14 @@ impl LearningPace {
             (!is_refuted).then_some((width, taken))
         });
         // A shorter window may have ended before, had the refused requests not counted too.
-        let is_doubtful = edge.is_some_and(|it| it.0 > 0) && cycle.is_none();
-        if is_doubtful
+        let shortest = Self::quota_of(blocked, 0);
+        let is_rounder = shortest.is_some_and(|it| it.1);
+        let is_doubtful = |it: (usize, u32)| it.0 > 0 || (is_rounder && !is_round(it.1));
+        if cycle.is_none()
+            && edge.is_some_and(is_doubtful)
             && blocked.closed_at - blocked.since > 0.1
             && sent_at - blocked.since < 2.5
-            && let Some((quota, _)) = Self::quota_of(blocked, 0)
+            && let Some((quota, _)) = shortest
         {
             let window = Window { width: WIDTHS[0], quota };
             return Some(Fit::of(Kind::CountsRefused, window, false));
@@ -391,7 +427,7 @@ impl LearningPace {
         let counted = WIDTHS.iter().enumerate().filter_map(|(width, seconds)| {
             let (opened, taken) = self.history.window(width, blocked.since)?;
             // A window hardly begun says nothing, one much longer than we were there neither.
-            (taken >= 2 && blocked.since - opened > 0.2 * seconds).then_some((taken, *seconds))
+            (taken >= 2 && blocked.since - opened > 0.1 * seconds).then_some((taken, *seconds))
         });
         counted
             .min_by_key(|(taken, seconds)| (digits(*taken), *seconds as u64))

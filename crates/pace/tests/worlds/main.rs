@@ -16,7 +16,7 @@ use figures::{Figures, Spread, verdict};
 use jiff::Timestamp;
 use pace::LearningPace;
 use scenario::{Scenario, asked, scenarios};
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 fn moment(time: f64) -> Moment {
     Moment {
@@ -37,10 +37,18 @@ fn first_seed() -> u64 {
     asked("SEED").map_or(1, |seed| seed.parse().unwrap())
 }
 
+/// On all processors: every one of them has its own seeds.
 fn figures(scenario: &Scenario, rate: f64, seeds: u64) -> Vec<Figures> {
-    (first_seed()..first_seed() + seeds)
-        .map(|seed| scenario.figures(rate, &scenario.run(rate, seed)))
-        .collect()
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let all: Vec<u64> = (first_seed()..first_seed() + seeds).collect();
+    let some = |seeds: &[u64]| -> Vec<Figures> {
+        seeds.iter().map(|seed| scenario.figures(rate, &scenario.run(rate, *seed))).collect()
+    };
+    thread::scope(|scope| {
+        let parts = all.chunks(all.len().div_ceil(threads));
+        let running: Vec<_> = parts.map(|part| scope.spawn(move || some(part))).collect();
+        running.into_iter().flat_map(|part| part.join().unwrap()).collect()
+    })
 }
 
 /// `TIDEWATCH_SCENARIO=moving TIDEWATCH_RATES=50 cargo test -p pace --test worlds -- --nocapture

@@ -30,7 +30,7 @@ pub(crate) struct ServerFile {
     #[serde(default = "status")]
     pub(crate) refusal: String,
     #[serde(default)]
-    pub(crate) headers: bool,
+    pub(crate) headers: Headers,
     /// How a refusal says when to come back.
     #[serde(default)]
     pub(crate) retry_after: RetryAfter,
@@ -50,9 +50,22 @@ pub(crate) struct ServerFile {
     /// From these shares of the job on, the limit is this share of itself.
     #[serde(default)]
     pub(crate) shifts: Vec<[f64; 2]>,
+    /// So many answers after so many idle seconds take so many milliseconds longer.
+    #[serde(default)]
+    pub(crate) wakes: Option<(u32, f64, f64)>,
     /// Further limiters behind this one.
     #[serde(default)]
     pub(crate) also: Vec<ServerFile>,
+}
+
+/// Whether answers state the quota, and how wide its window is: the older fields do not say that.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Headers {
+    #[default]
+    None,
+    WithWidth,
+    WithoutWidth,
 }
 
 /// The forms of `Retry-After`, as `fetch` reads them.
@@ -121,6 +134,8 @@ pub(crate) struct Server {
     free_at: Vec<f64>,
     /// By how much its clock's windows are shifted.
     phase: f64,
+    asked_at: f64,
+    slow_left: u32,
     also: Vec<Self>,
     pub(crate) in_flight: u32,
 }
@@ -145,6 +160,8 @@ impl Server {
             free_at: vec![0.0; workers],
             phase: file.window * Entropy::from_seed(seed).child("phase").unit(),
             also,
+            asked_at: f64::NEG_INFINITY,
+            slow_left: 0,
             in_flight: 0,
         }
     }
@@ -165,6 +182,17 @@ impl Server {
         let told = self.file.retry_after.seconds(now + self.phase, wait);
         let retry_after = told.map(Duration::from_secs_f64);
         Reply { answer, after, advice: Advice { retry_after, ..Advice::default() } }
+    }
+
+    /// Says in an answer's head how much is left for how long, in whole seconds.
+    fn state(&self, advice: &mut Advice, quota: f64, left: f64, reset: f64) {
+        if self.file.headers != Headers::None {
+            let is_wide = self.file.headers == Headers::WithWidth;
+            advice.window = is_wide.then(|| Duration::from_secs_f64(self.file.window));
+            advice.quota = Some(quota as u64);
+            advice.remaining = Some(left.max(0.0) as u64);
+            advice.reset_after = Some(Duration::from_secs_f64(reset.ceil()));
+        }
     }
 
     fn accepted(&self, rng: &mut Entropy) -> Reply {
@@ -188,6 +216,16 @@ impl Server {
             return Reply { answer, after: 0.001, advice: Advice::default() };
         }
         let mut reply = self.judge(now, rng);
+        if let Some((answers, idle, slower)) = self.file.wakes {
+            if now - self.asked_at > idle {
+                self.slow_left = answers;
+            }
+            self.asked_at = now;
+            if self.slow_left > 0 {
+                self.slow_left -= 1;
+                reply.after += slower / 1000.0;
+            }
+        }
         for limiter in &mut self.also {
             if reply.answer != Answer::Accepted {
                 break;
@@ -251,12 +289,7 @@ impl Server {
                 }
                 let mut reply =
                     if self.count > quota { self.refusal(now, reset) } else { self.accepted(rng) };
-                if self.file.headers {
-                    reply.advice.quota = Some(quota as u64);
-                    reply.advice.window = Some(Duration::from_secs_f64(window));
-                    reply.advice.remaining = Some((quota - self.count).max(0.0) as u64);
-                    reply.advice.reset_after = Some(Duration::from_secs_f64(reset.ceil()));
-                }
+                self.state(&mut reply.advice, quota, quota - self.count, reset);
                 reply
             }
             // What the last window took fades as the present one passes; by the clock. `counter_counts_refused`:
@@ -287,17 +320,18 @@ impl Server {
                 while self.times.front().is_some_and(|time| *time <= now - window) {
                     self.times.pop_front();
                 }
-                if self.times.len() < quota {
+                let is_taken = self.times.len() < quota;
+                if is_taken || self.file.kind == "counts_refused" {
                     self.times.push_back(now);
-                    self.accepted(rng)
-                } else {
-                    if self.file.kind == "counts_refused" {
-                        self.times.push_back(now);
-                        self.times.pop_front();
-                    }
-                    let wait = self.times.front().map_or(1.0, |time| time + window - now);
-                    self.refusal(now, wait)
                 }
+                if self.times.len() > quota {
+                    self.times.pop_front();
+                }
+                let wait = self.times.front().map_or(1.0, |time| time + window - now);
+                let mut reply = if is_taken { self.accepted(rng) } else { self.refusal(now, wait) };
+                let left = quota - self.times.len();
+                self.state(&mut reply.advice, quota as f64, left as f64, wait);
+                reply
             }
             "concurrency" => {
                 let cap = match self.file.cap {

