@@ -12,7 +12,7 @@ use crate::trace::{Kind, Why};
 const WHOLES: f64 = 8.0;
 
 /// A limit that fell is tried upward as often, if a refusal costs no more seconds.
-const FALLEN_SECONDS: f64 = 3.0;
+const FALLEN_SECONDS: f64 = 2.0;
 const FALLEN_COST: f64 = 1.5;
 
 /// So fast anything may be asked, however little was of late.
@@ -132,10 +132,9 @@ impl LearningPace {
                     // Here it costs some latency only.
                     Kind::Queue | Kind::Overload => (4.0, 100),
                     // It may well come back.
-                    _ if self.rate < 0.9 * self.fell_from && self.refusal_cost < FALLEN_COST => (
-                        1.5_f64.max(wait.min(FALLEN_SECONDS)),
-                        (1.5 * self.rate).clamp(30.0, 250.0) as u32,
-                    ),
+                    _ if self.rate < 0.9 * self.fell_from && self.refusal_cost < FALLEN_COST => {
+                        (1.0_f64.max(wait.min(FALLEN_SECONDS)), self.rate.clamp(30.0, 250.0) as u32)
+                    }
                     _ => (HOLD_SECONDS.max(wait), few),
                 };
                 if now - since >= 1.0 && sent >= 20 {
@@ -170,7 +169,7 @@ impl LearningPace {
                     return;
                 }
                 let has_fallen = limit < 0.9 * self.fell_from;
-                let excess = if has_fallen { 4.0 } else { 1.0 } * PROBE_EXCESS;
+                let excess = if has_fallen { 6.0 } else { 1.0 } * PROBE_EXCESS;
                 let above = excess * ((*total / doubling).exp2() - 1.0);
                 // A small quota grows by one request at least, after it was taken whole some times;
                 // one that fell may come back, and grows more with each time.

@@ -353,7 +353,7 @@ impl LearningPace {
                 };
                 // Where answers are late hardly any has come.
                 let mean = self.history.accepted as f64 / busy.max(self.round_trip());
-                let is_late = is_first && self.round_trip() > SLOW;
+                let is_late = is_first && self.latency.baseline().is_some_and(|it| it > SLOW);
                 let least = if is_late { MEAN_SHARE * mean } else { 0.0 };
                 self.rate = (used * share).max(least).max(RATE_MIN);
                 self.mode = Mode::Settle;
