@@ -324,12 +324,12 @@ impl Server {
                 if is_taken || self.file.kind == "counts_refused" {
                     self.times.push_back(now);
                 }
-                if self.times.len() > quota {
+                if !is_taken && self.file.kind == "counts_refused" {
                     self.times.pop_front();
                 }
                 let wait = self.times.front().map_or(1.0, |time| time + window - now);
                 let mut reply = if is_taken { self.accepted(rng) } else { self.refusal(now, wait) };
-                let left = quota - self.times.len();
+                let left = quota.saturating_sub(self.times.len());
                 self.state(&mut reply.advice, quota as f64, left as f64, wait);
                 reply
             }
