@@ -116,14 +116,9 @@ impl Blocked {
 }
 
 impl LearningPace {
-    /// Requests that had left within a width and were not refused.
-    pub(super) fn used(&self, sent_at: f64, width: f64) -> f64 {
-        self.history.sent_about(sent_at, width)
-    }
-
     /// Nothing is taken any more.
     pub(super) fn block(&mut self, sent_at: f64, now: f64, told: Option<f64>) {
-        let used = std::array::from_fn(|it| self.used(sent_at, WIDTHS[it]) as f32);
+        let used = std::array::from_fn(|it| self.history.sent_about(sent_at, WIDTHS[it]) as f32);
         let used_before = std::mem::replace(&mut self.used_before, used);
         let gap = GAP_FIRST.max(2.0 * self.round_trip()).max(3.0 / self.rate).min(GAP_MAX);
         let on_credit = sent_at <= self.credit_at + 0.02;
@@ -137,7 +132,7 @@ impl LearningPace {
         self.window_before = self.window;
         let recognised = match self.window {
             Some(window) => {
-                let used = self.used(sent_at, window.width).round();
+                let used = self.history.sent_about(sent_at, window.width).round();
                 self.window = None;
                 let quota = used.min(window.quota);
                 // Refused at what was believed: such a window began earlier than a sliding one.

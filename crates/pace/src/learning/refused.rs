@@ -199,7 +199,7 @@ impl LearningPace {
     pub(super) fn usual_use(&mut self, sent_at: f64) -> Option<Window> {
         let mut found = None;
         for (width, seconds) in USE_WIDTHS.into_iter().enumerate() {
-            let used = self.used(sent_at, seconds).round();
+            let used = self.history.sent_about(sent_at, seconds).round();
             let (at, before, rate) = self.uses[width];
             let (before, rate) = (f64::from(before), f64::from(rate));
             // Long enough after the last that most of it is other requests.
@@ -395,9 +395,11 @@ impl LearningPace {
                         self.limit = Some((limit + (excess - usual) / busy).min(self.rate));
                     }
                     let is_strict = excess < BURST_FEW && self.burst() < BURST_FEW;
-                    let was_wrong = self.strict == Strict::Refuted;
-                    self.strict = if was_wrong { Strict::Refuted } else { Strict::Unknown };
-                    if is_strict && !was_wrong && self.rate > 1.02 * limit {
+                    if self.strict == Strict::Tried {
+                        // It held until now.
+                        self.strict = Strict::Unknown;
+                    }
+                    if is_strict && self.strict == Strict::Unknown && self.rate > 1.02 * limit {
                         // Hardly any burst is taken: the rate at the refusal is near the limit.
                         self.limit = Some(limit + 0.3 * (self.rate - limit));
                         self.strict = Strict::Tried;

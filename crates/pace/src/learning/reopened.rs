@@ -146,11 +146,11 @@ impl LearningPace {
     fn shrunken(&self, blocked: &Blocked, sent_at: f64) -> Option<Window> {
         let before = self.window_before.filter(|_| !blocked.told)?;
         let closed_for = (sent_at - blocked.since) / before.width;
-        let taken = self.used(sent_at, before.width).floor();
+        let taken = self.history.sent_about(sent_at, before.width).floor();
         let is_shrunken = (SHRUNKEN_MIN..SHRUNKEN_MAX).contains(&closed_for)
             && (2.0..SHRUNKEN * before.quota).contains(&taken);
         // It was full still when the last one was refused; where that says little it is between the two.
-        let most = self.used(blocked.closed_at, before.width).max(1.2 * taken);
+        let most = self.history.sent_about(blocked.closed_at, before.width).max(1.2 * taken);
         let least = if most > 2.0 * taken { 0.8 * (taken * most).sqrt() } else { 0.96 * taken };
         let round = (least as u32..=most as u32).find(|it| is_round(*it));
         let quota = round.map_or(taken, f64::from);
