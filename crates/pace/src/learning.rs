@@ -32,7 +32,7 @@ use crate::{
 };
 use blocked::Blocked;
 use env::Moment;
-use std::time::Duration;
+use std::{num::NonZeroU16, time::Duration};
 
 /// The rate at which a stranger is asked first, requests per second.
 const RATE_FIRST: f64 = 20.0;
@@ -183,8 +183,9 @@ pub struct LearningPace {
     /// The last probe met another quota than the one that is sure, by a little.
     is_doubted: bool,
     penalty: Option<f32>,
+    rival: Option<reopened::Rival>,
     /// The round rate that is being tried.
-    round_above: Option<f32>,
+    round_above: Option<NonZeroU16>,
     /// The excess, in requests, that the last failed probe needed.
     probe_excess: Option<f32>,
     strict: Strict,
@@ -303,6 +304,7 @@ impl LearningPace {
             misses: 0,
             is_doubted: false,
             penalty: None,
+            rival: None,
             round_above: None,
             probe_excess: None,
             strict: Strict::Unknown,
@@ -485,6 +487,7 @@ impl LearningPace {
             self.reopened(&blocked, sent_at, now);
         }
         self.history.accept(sent_at, now - sent_at);
+        self.refute_rival(now);
         if observation.ticket.epoch == self.epoch {
             self.refused_in_row = 0;
         }

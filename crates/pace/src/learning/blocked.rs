@@ -6,12 +6,12 @@
 
 use super::{
     LearningPace, Mode, Window,
-    reopened::{PENALTY_MIN, round_below},
+    reopened::{Cycle, PENALTY_MIN, round_below},
 };
 use crate::{
     COOL_DOWN_MAX, history,
     history::{History, USUAL, WIDTHS},
-    trace::Why,
+    trace::{Kind, Why},
 };
 
 /// The first wait, and the longest between two single requests.
@@ -22,8 +22,14 @@ const AHEAD: f64 = 4.2;
 /// While they are short a sliding window may open in between.
 const GAP_SHORT: f64 = 0.3;
 const AHEAD_SHORT: f64 = 3.1;
-/// Nor is it asked twice within such a time, seconds.
+/// The first one of a stranger: what closes within the first second is a window, most of the time, if
+/// so many were taken.
+const AHEAD_STRANGER: f64 = 9.0;
+const MANY: u64 = 60;
+/// Nor is it asked twice within such a time, seconds; a stranger not within such a share of the time
+/// since it closed, if that is longer than a second.
 const APART: f64 = 0.05;
+const APART_STRANGER: f64 = 0.45;
 /// Later than a window's edge by this.
 const MARGIN: f64 = 0.01;
 
@@ -60,6 +66,8 @@ pub(super) struct Blocked {
     pub(super) told: bool,
     pub(super) told_until: f64,
     pub(super) slop: f32,
+    /// Nothing of the server is known: it has not closed before.
+    pub(super) is_stranger: bool,
     /// The single request is under way.
     pub(super) is_out: bool,
 }
@@ -77,7 +85,8 @@ impl Blocked {
         self.closed_at = sent_at;
         // Late by a quarter of the time it was closed, at most.
         self.gap = (self.gap * 2.0).min((0.25 * (now - self.since)).max(1.0)).min(GAP_MAX);
-        self.next_at = self.usual_edge(history, now).unwrap_or(now + self.gap);
+        let ahead = if self.gap < GAP_SHORT { AHEAD_SHORT } else { AHEAD };
+        self.next_at = self.usual_edge(history, now, ahead).unwrap_or(now + self.gap);
         if let Some(told) = told.filter(|told| *told > 0.0) {
             self.wait_until(now, told);
         }
@@ -101,7 +110,7 @@ impl Blocked {
     }
 
     /// The first time near the next gap at which a usual window would open.
-    fn usual_edge(&self, history: &History, now: f64) -> Option<f64> {
+    fn usual_edge(&self, history: &History, now: f64, ahead: f64) -> Option<f64> {
         let opened = (0..WIDTHS.len())
             .filter_map(|width| Some(history.window_end(width, self.since)? + MARGIN));
         let penalties = WIDTHS.iter().filter(|width| **width >= PENALTY_MIN);
@@ -109,18 +118,34 @@ impl Blocked {
         let edges = opened.chain(since).filter(|at| *at >= now + APART);
         let first = edges.clone().min_by(f64::total_cmp)?;
         // Of some that are close together the last: one request for all of them.
-        let last = edges.filter(|at| *at <= first + APART).max_by(f64::total_cmp)?;
-        let ahead = if self.gap < GAP_SHORT { AHEAD_SHORT } else { AHEAD };
+        let after = first - self.since;
+        let is_far = self.is_stranger && after > WIDTHS[0];
+        let apart = if is_far { APART_STRANGER * after } else { APART };
+        let last = edges.filter(|at| *at <= first + apart).max_by(f64::total_cmp)?;
         (first <= now + ahead * self.gap).then_some(last)
     }
 }
 
 impl LearningPace {
+    /// Whether nothing is known of how the server closes. What latency tells is no limit that does.
+    pub(super) fn is_stranger(&self) -> bool {
+        let is_unknown = self.limit.is_none() || matches!(self.kind, Kind::Queue | Kind::Overload);
+        self.cycle == Cycle::NONE && is_unknown
+    }
+
     /// Nothing is taken any more.
     pub(super) fn block(&mut self, sent_at: f64, now: f64, told: Option<f64>) {
         let used = std::array::from_fn(|it| self.history.sent_about(sent_at, WIDTHS[it]) as f32);
         let used_before = std::mem::replace(&mut self.used_before, used);
-        let gap = GAP_FIRST.max(2.0 * self.round_trip()).max(3.0 / self.rate).min(GAP_MAX);
+        let is_stranger = self.is_stranger();
+        // Later the shortest usual window may slide, and open at any time; a slow bucket opens soon.
+        let is_first_window = self.busy_at(now) < WIDTHS[0] && self.history.accepted >= MANY;
+        let (gap, ahead) = if is_stranger && is_first_window {
+            (2.0 * GAP_FIRST, AHEAD_STRANGER)
+        } else {
+            (GAP_FIRST, AHEAD_SHORT)
+        };
+        let gap = gap.max(2.0 * self.round_trip()).max(3.0 / self.rate).min(GAP_MAX);
         let on_credit = sent_at <= self.credit_at + 0.02;
         // Soon after the last refusal the window is still as full as it was then.
         let width = self.window.map_or(0.0, |window| window.width);
@@ -130,7 +155,10 @@ impl LearningPace {
             self.first_run = Some((self.history.accepted as u32, self.busy_at(now) as f32));
         }
         self.window_before = self.window;
+        let rival = self.rival_at(sent_at);
+        self.rival = None;
         let recognised = match self.window {
+            _ if rival.is_some() => rival.map(|it| it.0),
             Some(window) => {
                 let used = self.history.sent_about(sent_at, window.width).round();
                 self.window = None;
@@ -168,6 +196,7 @@ impl LearningPace {
             told: false,
             told_until: 0.0,
             slop: 0.0,
+            is_stranger,
             is_out: false,
         };
         let why = match told.filter(|told| *told > 0.0) {
@@ -176,7 +205,9 @@ impl LearningPace {
                 Why::RetryAfter(told)
             }
             None => {
-                blocked.next_at = blocked.usual_edge(&self.history, now).unwrap_or(blocked.next_at);
+                let edge = blocked.usual_edge(&self.history, now, ahead);
+                let edge = rival.map(|it| it.1 + MARGIN).or(edge);
+                blocked.next_at = edge.unwrap_or(blocked.next_at);
                 Why::AllRefused(blocked.next_at - now)
             }
         };

@@ -7,6 +7,7 @@ use super::{
     refused::{BUCKETFUL, SHORT, SLOW},
 };
 use crate::trace::{Kind, Why};
+use std::num::NonZeroU16;
 
 /// How often a window's quota is taken whole before one more is asked for.
 const WHOLES: f64 = 8.0;
@@ -17,6 +18,10 @@ const FALLEN_COST: f64 = 1.5;
 
 /// So fast anything may be asked, however little was of late.
 const USED_LEAST: f64 = 20.0;
+
+/// The first requests arrive up to so much later than they left, seconds, as connections are made: a
+/// window holds them for longer than we would count them.
+const FIRST_LATE: f64 = 0.08;
 
 /// Up to this a guess is tried upward by round numbers.
 const ROUND_MAX: f64 = 25.0;
@@ -49,10 +54,12 @@ impl LearningPace {
             return now;
         };
         let above = self.limit.map_or(1.0, |limit| (self.rate / limit).max(1.0));
-        if f64::from(self.history.sent_within(now, window.width)) + 1.0 <= window.quota * above {
+        let is_new = now < self.answered_at + window.width + FIRST_LATE;
+        let width = if is_new { window.width + FIRST_LATE } else { window.width };
+        if f64::from(self.history.sent_within(now, width)) + 1.0 <= window.quota * above {
             now
         } else {
-            self.history.next_room(now, window.width)
+            self.history.next_room(now, width)
         }
     }
 
@@ -72,11 +79,11 @@ impl LearningPace {
         self.rate = self.limit.unwrap_or(self.rate).clamp(RATE_MIN, RATE_MAX);
         // A guess from few requests: somebody chose a round number near it.
         let is_guess = !self.sure && self.kind == Kind::Bucket && self.refusal_cost < SHORT;
-        self.round_above =
-            self.limit.filter(|limit| is_guess && (1.0..ROUND_MAX).contains(limit)).map(|limit| {
-                let step = if limit < 9.9 { 1.0 } else { 5.0 };
-                (step * ((1.02 * limit / step).floor() + 1.0)) as f32
-            });
+        let found = self.limit.filter(|limit| is_guess && (1.0..ROUND_MAX).contains(limit));
+        self.round_above = found.and_then(|limit| {
+            let step = if limit < 9.9 { 1.0 } else { 5.0 };
+            NonZeroU16::new((step * ((1.02 * limit / step).floor() + 1.0)) as u16)
+        });
         self.mode = Mode::Probe { busy: 0.0, taken: self.history.accepted, doublet };
     }
 
@@ -158,7 +165,8 @@ impl LearningPace {
                     *total -= busy;
                     return;
                 }
-                if let Some(round) = self.round_above.filter(|_| !*doublet).map(f64::from) {
+                if let Some(round) = self.round_above.filter(|_| !*doublet) {
+                    let round = f64::from(round.get());
                     self.rate = 0.995 * round;
                     // What a bucket has gathered hides that it is too much, for so many requests.
                     let few = (BUCKETFUL * round / (round - limit)).clamp(12.0, 24.0);

@@ -93,6 +93,7 @@ impl LearningPace {
         }
         let is_told = told.is_some_and(|told| told > 0.0);
         if (!is_told || self.signal.is_noisy())
+            && self.rival_at(sent_at).is_none()
             && self.may_be_lone(now)
             && self.signal.is_lone(self.history.accepted)
         {
@@ -123,6 +124,7 @@ impl LearningPace {
         }
         if told.is_some_and(|told| told > SHORT || self.ends_a_window(sent_at, now + told))
             || self.refused_in_row >= 2
+            || self.rival_at(sent_at).is_some()
         {
             self.block(sent_at, now, told);
         } else {

@@ -2,7 +2,7 @@
 
 use super::{
     Concurrency, DOUBLING, HOLD_REQUESTS, LearningPace, Mode, RATE_FIRST, RATE_MAX, RATE_MIN,
-    Window, signal::Signal,
+    Window, reopened::Rival, signal::Signal,
 };
 use crate::{
     memory::Memory,
@@ -50,19 +50,22 @@ impl LearningPace {
         let whole = |ours: f64| ours / self.scale;
         // More was taken at first than any window of that width would have.
         let is_burst = |window: &Window| self.burst() > 1.1 * window.quota;
-        let window = self.window.filter(|window| !is_burst(window));
+        let rival = self.rival.map(Rival::window);
+        // Whether it was a window is not known yet: that is the careful reading.
+        let window = self.window.or(rival).filter(|window| !is_burst(window));
         let stated =
             self.quota.stated().map(|(quota, width)| Window { quota: quota as f64, width });
         let window = window.or(stated);
         let kind = match self.kind {
+            _ if self.rival.is_some() => Kind::Window,
             Kind::Window if window.is_none() && self.window.is_some() => Kind::Bucket,
             kind => kind,
         };
         // A guess far above what the whole time took is not remembered.
         let taken = self.history.accepted as f64 / self.busy.max(1.0);
-        let sure = self.sure || stated.is_some();
+        let sure = self.sure || stated.is_some() || self.rival.is_some_and(Rival::is_round);
         let is_wild = |limit: &f64| !sure && *limit > 2.0 * taken;
-        let limit = stated.map(|it| it.quota / it.width).or(self.limit).or(self.settled);
+        let limit = stated.or(rival).map(|it| it.quota / it.width).or(self.limit).or(self.settled);
         let limit = limit.map(|limit| if is_wild(&limit) { taken.max(RATE_MIN) } else { limit });
         let burst = limit.map_or(f64::from(self.burst), |limit| self.burst_beyond(limit));
         Memory {

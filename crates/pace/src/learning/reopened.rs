@@ -12,6 +12,7 @@ use crate::{
     history::{USUAL, WIDTHS},
     trace::{Kind, Why},
 };
+use std::num::NonZeroU32;
 
 /// No shorter penalty is known.
 pub(super) const PENALTY_MIN: f64 = 2.0;
@@ -77,6 +78,34 @@ impl Fit {
 
     fn of(kind: Kind, window: Window, sure: bool) -> Self {
         Self { kind, limit: window.quota / window.width, window: Some(window), sure }
+    }
+}
+
+/// A window, by the number of its usual width, that fits the first closing as well as the penalty that
+/// is believed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rival {
+    width: u8,
+    quota: NonZeroU32,
+}
+
+impl Rival {
+    pub(super) fn window(self) -> Window {
+        Window { width: WIDTHS[usize::from(self.width)], quota: self.quota() }
+    }
+
+    /// Its quota is a number that somebody chose.
+    pub(super) fn is_round(self) -> bool {
+        is_round(self.quota.get())
+    }
+
+    fn quota(self) -> f64 {
+        f64::from(self.quota.get())
+    }
+
+    /// The quota is met by about so many.
+    fn slack(self) -> f64 {
+        (0.02 * self.quota()).max(1.0)
     }
 }
 
@@ -348,6 +377,28 @@ impl LearningPace {
         })
     }
 
+    /// Whether what was taken by then is the quota of the window that a penalty was preferred to; when
+    /// it ends.
+    pub(super) fn rival_at(&self, sent_at: f64) -> Option<(Window, f64)> {
+        let (rival, over) = self.rival_use(sent_at)?;
+        let end = self.history.window_end(usize::from(rival.width), sent_at)?;
+        (over.abs() <= rival.slack()).then_some((rival.window(), end))
+    }
+
+    /// More was taken than that window has: it was a penalty.
+    pub(super) fn refute_rival(&mut self, now: f64) {
+        if self.rival_use(now).is_some_and(|(rival, over)| over > rival.slack() + 1.0) {
+            (self.rival, self.sure) = (None, true);
+        }
+    }
+
+    /// That window, and by how much more was taken in the present one than it has.
+    fn rival_use(&self, at: f64) -> Option<(Rival, f64)> {
+        let rival = self.rival?;
+        let (_, taken) = self.history.window(usize::from(rival.width), at)?;
+        Some((rival, f64::from(taken) - rival.quota()))
+    }
+
     /// The usual time for which it was closed, if a closing before was not another one.
     fn penalty_width(&self, waited: f64, late: f64) -> Option<usize> {
         let is_other = self
@@ -389,10 +440,22 @@ impl LearningPace {
             let window = Window { width: WIDTHS[0], quota };
             return Some(Fit::of(Kind::CountsRefused, window, false));
         }
-        if let Some((width, taken)) = edge {
-            return Some(self.fit_taken(width, taken, cycle));
-        }
         let late = sent_at - blocked.closed_at;
+        if let Some((width, taken)) = edge {
+            let window = self.fit_taken(width, taken, cycle);
+            let is_either =
+                blocked.is_stranger && self.penalty_width(sent_at - blocked.since, late).is_some();
+            let limit = self.before_penalty(blocked).filter(|it| is_either && *it > window.limit);
+            // A window that is taken whole once more before it closes again has lost nothing.
+            return Some(match limit {
+                Some(limit) => {
+                    self.rival =
+                        NonZeroU32::new(taken).map(|quota| Rival { width: width as u8, quota });
+                    Fit { kind: Kind::Penalty, limit, window: None, sure: false }
+                }
+                None => window,
+            });
+        }
         if let Some(penalty) = self.penalty_width(sent_at - blocked.since, late) {
             self.penalty = Some(WIDTHS[penalty] as f32);
             let limit = self.before_penalty(blocked)?;
