@@ -72,6 +72,10 @@ const PROBE_DOUBLING: f64 = 0.35;
 const PROBE_EXCESS: f64 = 0.015;
 /// A crowded server is asked at so many times smaller a rate.
 const CROWDED: f64 = 8.0;
+/// A request may go alone where answers come so soon, seconds. Those under way are waited for before
+/// and after it, so long at most: the first refusal may take a server longer than what it serves.
+const ALONE_ROUND_TRIP: f64 = 0.005;
+const ALONE_SECONDS: f64 = 0.05;
 /// How late a timer may be without slowing us down.
 const SLACK: f32 = 0.0015;
 /// When to ask again without any share of the scope.
@@ -461,6 +465,26 @@ impl LearningPace {
         f64::from(self.in_flight) >= 8.0 + 2.0 * self.rate * round_trip
     }
 
+    /// Whether a request that is answered soon goes alone, so that no others are refused with it: the
+    /// one after as many as somebody may have chosen as a quota, and the one after the first refusal.
+    fn goes_alone(&self) -> bool {
+        let accepted = self.history.accepted as u32;
+        let sent = accepted + self.in_flight;
+        let is_awaited = match self.mode {
+            Mode::Seek => {
+                self.last_refusal.is_none()
+                    && (reopened::is_usual(sent) || reopened::is_usual(sent - 1))
+            }
+            Mode::Settle => self.first_run.is_some_and(|(taken, _)| taken == accepted),
+            _ => false,
+        };
+        is_awaited
+            && self.latency.baseline().is_some_and(|it| it < ALONE_ROUND_TRIP)
+            && self.cycle == reopened::Cycle::NONE
+            && !self.is_counted()
+            && self.quota.stated().is_none()
+    }
+
     /// A round trip without load in seconds.
     fn round_trip(&self) -> f64 {
         self.latency.baseline().unwrap_or(0.05)
@@ -520,6 +544,9 @@ impl Pace for LearningPace {
                 return Permit::WhenFreed;
             }
             Mode::Blocked(blocked) => blocked.next_at,
+            _ if self.in_flight > 0 && self.goes_alone() => {
+                self.next_at.max(self.sent_at + ALONE_SECONDS)
+            }
             _ if self.credit >= 1.0 && !self.is_crowded() => {
                 self.next_at.min(self.sent_at + 0.1 / self.rate)
             }

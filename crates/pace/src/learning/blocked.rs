@@ -22,12 +22,12 @@ const AHEAD: f64 = 4.2;
 /// While they are short a sliding window may open in between.
 const GAP_SHORT: f64 = 0.3;
 const AHEAD_SHORT: f64 = 3.1;
-/// The first one of a stranger: what closes within the first second is a window, most of the time, if
-/// so many were taken.
+/// Those of a stranger that took so many, at so many a second: what then closes to all is a window or
+/// a penalty, and hardly a bucket.
 const AHEAD_STRANGER: f64 = 9.0;
-const MANY: u64 = 60;
-/// Nor is it asked twice within such a time, seconds; a stranger not within such a share of the time
-/// since it closed, if that is longer than a second.
+const MANY: f64 = 60.0;
+/// Nor is it asked twice within such a time, seconds; a stranger not within a second, or such a share
+/// of the time since it closed.
 const APART: f64 = 0.05;
 const APART_STRANGER: f64 = 0.45;
 /// Later than a window's edge by this.
@@ -68,6 +68,8 @@ pub(super) struct Blocked {
     pub(super) slop: f32,
     /// Nothing of the server is known: it has not closed before.
     pub(super) is_stranger: bool,
+    /// The same, and it took many in a short time.
+    took_many: bool,
     /// The single request is under way.
     pub(super) is_out: bool,
 }
@@ -85,7 +87,11 @@ impl Blocked {
         self.closed_at = sent_at;
         // Late by a quarter of the time it was closed, at most.
         self.gap = (self.gap * 2.0).min((0.25 * (now - self.since)).max(1.0)).min(GAP_MAX);
-        let ahead = if self.gap < GAP_SHORT { AHEAD_SHORT } else { AHEAD };
+        let ahead = match self.gap {
+            gap if gap < GAP_SHORT => AHEAD_SHORT,
+            _ if self.took_many => AHEAD_STRANGER,
+            _ => AHEAD,
+        };
         self.next_at = self.usual_edge(history, now, ahead).unwrap_or(now + self.gap);
         if let Some(told) = told.filter(|told| *told > 0.0) {
             self.wait_until(now, told);
@@ -117,10 +123,14 @@ impl Blocked {
         let since = penalties.map(|width| self.since + width + MARGIN);
         let edges = opened.chain(since).filter(|at| *at >= now + APART);
         let first = edges.clone().min_by(f64::total_cmp)?;
-        // Of some that are close together the last: one request for all of them.
+        // Of some that are close together the last: one request for all of them. A stranger is asked
+        // once for a window and a penalty of the same width.
+        let opened = history.window(USUAL - 1, self.since).map_or(self.since, |it| it.0);
         let after = first - self.since;
         let is_far = self.is_stranger && after > WIDTHS[0];
-        let apart = if is_far { APART_STRANGER * after } else { APART };
+        let apart_most = (APART_STRANGER * after).max(WIDTHS[0]);
+        let apart =
+            if is_far { (self.since - opened + 2.0 * MARGIN).min(apart_most) } else { APART };
         let last = edges.filter(|at| *at <= first + apart).max_by(f64::total_cmp)?;
         (first <= now + ahead * self.gap).then_some(last)
     }
@@ -138,9 +148,16 @@ impl LearningPace {
         let used = std::array::from_fn(|it| self.history.sent_about(sent_at, WIDTHS[it]) as f32);
         let used_before = std::mem::replace(&mut self.used_before, used);
         let is_stranger = self.is_stranger();
-        // Later the shortest usual window may slide, and open at any time; a slow bucket opens soon.
-        let is_first_window = self.busy_at(now) < WIDTHS[0] && self.history.accepted >= MANY;
-        let (gap, ahead) = if is_stranger && is_first_window {
+        // A slow bucket opens soon, and one that takes some in between has not closed; later than that
+        // the shortest usual window may slide, and open at any time.
+        let accepted = self.history.accepted;
+        let (taken, first) = match self.first_run {
+            Some((taken, seconds)) => (u64::from(taken), f64::from(seconds)),
+            None => (accepted, self.busy_at(now)),
+        };
+        let is_closed = accepted <= taken + 1;
+        let took_many = is_stranger && is_closed && taken as f64 >= MANY * first.max(WIDTHS[0]);
+        let (gap, ahead) = if took_many && first < WIDTHS[0] {
             (2.0 * GAP_FIRST, AHEAD_STRANGER)
         } else {
             (GAP_FIRST, AHEAD_SHORT)
@@ -197,6 +214,7 @@ impl LearningPace {
             told_until: 0.0,
             slop: 0.0,
             is_stranger,
+            took_many,
             is_out: false,
         };
         let why = match told.filter(|told| *told > 0.0) {

@@ -1,6 +1,8 @@
 //! What load does to the server: latency, throughput, requests under way.
 
-use super::{COMPLETIONS, HOLD_REQUESTS, LearningPace, Mode, RATE_MAX, RATE_MIN, Then};
+use super::{
+    COMPLETIONS, HOLD_REQUESTS, LearningPace, Mode, RATE_MAX, RATE_MIN, Then, reopened::is_usual,
+};
 use crate::{
     Observation,
     trace::{Kind, Why},
@@ -11,8 +13,13 @@ impl LearningPace {
         let Some(latency) = observation.latency.map(|latency| latency.as_secs_f64()) else {
             return;
         };
+        // The one that had to wait for the answers before it, and the next, follow them closely.
+        let before = (self.history.accepted as u32).saturating_sub(1);
+        let follows = is_usual(before) || is_usual(before.saturating_sub(1));
+        let is_next = self.mode == Mode::Seek && follows;
         let quiet = match self.mode {
-            Mode::Seek => observation.ticket.in_flight <= 2 || self.history.accepted <= 8,
+            Mode::Seek if is_next => false,
+            Mode::Seek => observation.ticket.in_flight <= 1 || self.history.accepted <= 8,
             Mode::Hold | Mode::Settle | Mode::Blocked(_) => true,
             Mode::Probe { .. } | Mode::Drain { .. } => false,
         };
@@ -49,7 +56,7 @@ impl LearningPace {
         let raised_before = self.latency.is_raised();
         // One alone waits for nobody of ours.
         let queues = matches!(self.kind, Kind::Queue | Kind::Overload);
-        let alone = observation.ticket.in_flight <= 1 && !queues;
+        let alone = observation.ticket.in_flight <= 1 && !queues && !is_next;
         self.latency.take(latency, (alone || quiet) && !raised_before);
         if !self.latency.stays_raised(now) || alone {
             return;

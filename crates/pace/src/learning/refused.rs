@@ -327,6 +327,10 @@ impl LearningPace {
             self.tell(why);
             return;
         }
+        if self.slides_full(between, sent_at, now) {
+            self.tell(Why::RefusedAt(self.rate));
+            return;
+        }
         let estimate =
             between.filter(|(taken, _)| *taken >= 4).map(|(taken, seconds)| taken as f64 / seconds);
         // A penalty closes to all, and others were taken since.
@@ -419,8 +423,10 @@ impl LearningPace {
             }
             // What was remembered is right.
             (Mode::Probe { .. }, None) if between.is_none() => self.hold(now),
-            (Mode::Probe { .. }, None) => {
-                self.limit = self.limit.map(|limit| limit * 0.9);
+            (Mode::Probe { doublet, .. }, None) => {
+                // A guess from few requests that is refused at once is none.
+                let is_guess = doublet && !self.sure;
+                self.limit = self.limit.filter(|_| !is_guess).map(|limit| limit * 0.9);
                 self.rate = (self.rate * 0.5).max(RATE_MIN);
                 self.mode = Mode::Settle;
             }

@@ -25,6 +25,12 @@ const SHRUNKEN_MIN: f64 = 0.12;
 const SHRUNKEN_MAX: f64 = 0.9;
 const SHRUNKEN: f64 = 0.92;
 
+/// More a second than any server grants that counts each request of a second.
+const SLIDES_MAX: u32 = 2_000;
+
+/// The pause after a window that slides was found full, seconds.
+const PAUSE_SLID: f64 = 0.03;
+
 /// From one closing to the next. A bucket that gathers while it is closed takes its own rate over
 /// such a time, at whatever rate it is asked.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -247,6 +253,29 @@ impl LearningPace {
         }
     }
 
+    /// Refused again soon after the first refusal, with a number within the shortest usual window that
+    /// somebody chose: what was taken in between is what slid out of it. A guess.
+    pub(super) fn slides_full(
+        &mut self,
+        between: Option<(u64, f64)>,
+        sent_at: f64,
+        now: f64,
+    ) -> bool {
+        let first = self.first_run.filter(|it| f64::from(it.1) > WIDTHS[0]);
+        let Some(((first, _), (taken, seconds))) = first.zip(between) else { return false };
+        let used = self.history.sent_about(sent_at, WIDTHS[0]).ceil();
+        let left = self.history.sent_about(sent_at, WIDTHS[0] + seconds) - used;
+        let is_second = self.history.accepted == u64::from(first) + taken;
+        let slid = is_second && taken as f64 <= left + together(used);
+        let quota =
+            chosen_below(used).filter(|quota| slid && *quota <= SLIDES_MAX && is_usual(*quota));
+        let Some(quota) = quota else { return false };
+        let window = Window { width: WIDTHS[0], quota: f64::from(quota) };
+        self.adopt_fit(Fit::of(Kind::CountsRefused, window, false), None, None, now);
+        self.next_at = now + PAUSE_SLID;
+        true
+    }
+
     fn adopt_fit(&mut self, fit: Fit, held: Option<f64>, cycle: Option<f64>, now: f64) {
         // Nothing that was proven is halved twice by one closing.
         let mut limit = match held.or_else(|| self.settled.take()) {
@@ -331,16 +360,14 @@ impl LearningPace {
 
     /// The quota of a width, as the closing has it, unless an earlier closing refutes it.
     fn quota_of(blocked: &Blocked, width: usize) -> Option<(f64, bool)> {
-        let used = f64::from(*blocked.used.get(width)?).round();
+        let used = f64::from(*blocked.used.get(width)?).ceil();
         let before = f64::from(blocked.used_before[width]);
         let most = if blocked.has_risen { f64::INFINITY } else { 1.2 * before + 2.0 };
         let is_refuted = before > 0.0 && !(0.75 * before..most).contains(&used);
         if used < 2.0 || is_refuted {
             return None;
         }
-        // Requests that were under way together are counted by one or two too many.
-        let round = (used - (0.01 * used).floor().min(8.0)) as u32..=used as u32;
-        let round = round.rev().find(|it| is_round(*it));
+        let round = chosen_below(used);
         Some((round.map_or(used, f64::from), round.is_some()))
     }
 
@@ -510,6 +537,22 @@ fn digits(mut number: u32) -> u32 {
 fn is_round(number: u32) -> bool {
     number >= 10
         && (digits(number) == 1 || number.is_multiple_of(if number < 200 { 25 } else { 50 }))
+}
+
+/// Requests that were under way together are counted by so many too many.
+fn together(used: f64) -> f64 {
+    (0.01 * used).floor().min(8.0)
+}
+
+/// The number that somebody chose, if so many were used.
+fn chosen_below(used: f64) -> Option<u32> {
+    ((used - together(used)) as u32..=used as u32).rev().find(|it| is_round(*it))
+}
+
+/// A quota that many limiters have.
+pub(super) fn is_usual(number: u32) -> bool {
+    let step = 10_u32.pow(number.max(10).ilog10() - 1);
+    is_round(number) && number.is_multiple_of(5 * step)
 }
 
 /// The next number below that somebody may have chosen, or a little less: further down with each
