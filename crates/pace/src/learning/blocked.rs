@@ -121,7 +121,8 @@ impl Blocked {
             .filter_map(|width| Some(history.window_end(width, self.since)? + MARGIN));
         let penalties = WIDTHS.iter().filter(|width| **width >= PENALTY_MIN);
         let since = penalties.map(|width| self.since + width + MARGIN);
-        let edges = opened.chain(since).filter(|at| *at >= now + APART);
+        let soonest = now + if self.took_many { MARGIN } else { APART };
+        let edges = opened.chain(since).filter(|at| *at >= soonest);
         let first = edges.clone().min_by(f64::total_cmp)?;
         // Of some that are close together the last: one request for all of them. A stranger is asked
         // once for a window and a penalty of the same width.

@@ -327,7 +327,7 @@ impl LearningPace {
             self.tell(why);
             return;
         }
-        if self.slides_full(between, sent_at, now) {
+        if self.slides_full(between, sent_at, now) || self.rival_slides(sent_at, now) {
             self.tell(Why::RefusedAt(self.rate));
             return;
         }

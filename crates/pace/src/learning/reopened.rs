@@ -412,6 +412,19 @@ impl LearningPace {
         (over.abs() <= rival.slack()).then_some((rival.window(), end))
     }
 
+    /// Refused before that window's quota was taken: what was taken before it closed still counts, and
+    /// fades or slides out of it.
+    pub(super) fn rival_slides(&mut self, sent_at: f64, now: f64) -> bool {
+        let Some((rival, over)) = self.rival_use(sent_at) else { return false };
+        if over > -rival.slack() {
+            return false;
+        }
+        (self.rival, self.penalty) = (None, None);
+        self.adopt_fit(Fit::of(Kind::CountsRefused, rival.window(), false), None, None, now);
+        self.next_at = now + PAUSE_SLID;
+        true
+    }
+
     /// More was taken than that window has: it was a penalty.
     pub(super) fn refute_rival(&mut self, now: f64) {
         if self.rival_use(now).is_some_and(|(rival, over)| over > rival.slack() + 1.0) {
