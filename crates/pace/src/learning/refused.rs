@@ -456,6 +456,12 @@ impl LearningPace {
                 // Requests that come too close together are refused although the rate is right.
                 self.slack = (self.slack / 2.0).max(if self.rate > 200.0 { 0.001 } else { 0.0002 });
             }
+            (Mode::Hold, None)
+                if between.is_none() && self.sure && self.history.accepted >= SURE =>
+            {
+                self.limit = self.limit.map(|limit| RARE_SHARE * limit);
+                self.hold(now);
+            }
             (Mode::Hold | Mode::Drain { .. }, None) => {
                 self.fell_from = self.fell_from.max(self.limit.unwrap_or(0.0));
                 self.careful_until = now + CAREFUL;

@@ -36,6 +36,7 @@ impl LearningPace {
                 pace.limit = Some(limit.clamp(RATE_MIN, RATE_MAX));
                 pace.credit = f64::from(pace.burst) * 0.9;
                 pace.sure = memory.sure;
+                pace.settled = pace.limit.filter(|_| memory.sure);
                 pace.refusal_cost = memory.refusal_cost.as_secs_f64().min(3600.0);
                 pace.hold(now.monotonic.as_secs_f64());
             }

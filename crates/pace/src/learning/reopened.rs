@@ -139,7 +139,10 @@ impl LearningPace {
         }
         // One refusal after many that were taken: what was proven before is worth more than what
         // one closing tells.
-        let is_rare = between.is_some_and(|(taken, _)| taken >= RARE);
+        let is_remembered = self.first_run.is_none() && self.cycle == Cycle::NONE;
+        let is_remembered = is_remembered && self.kind == Kind::Bucket && !blocked.told;
+        let is_rare = between.is_some_and(|(taken, _)| taken >= RARE)
+            || (is_remembered && self.history.accepted >= RARE);
         let held = self.limit_held();
         let before = self.limit.or(self.settled);
         if blocked.on_credit && self.limit.is_some() {
