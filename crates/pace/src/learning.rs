@@ -15,6 +15,7 @@
 //! allows is not known here: [`crate::FixedPace`] stands before it.
 
 mod blocked;
+mod cut;
 mod load;
 mod proven;
 mod rate;
