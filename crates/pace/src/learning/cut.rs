@@ -118,7 +118,10 @@ impl LearningPace {
             (Mode::Hold | Mode::Drain { .. }, Some(many)) => self.held_too_high(many, now),
             // What was remembered may have been a little too much.
             (Mode::Hold, None)
-                if between.is_none() && self.sure && self.history.accepted >= SURE =>
+                if between.is_none()
+                    && self.sure
+                    && !matches!(self.kind, Kind::Queue | Kind::Overload)
+                    && self.history.accepted >= SURE =>
             {
                 self.limit = self.limit.map(|limit| RARE_SHARE * limit);
                 self.hold(now);
