@@ -67,7 +67,10 @@ impl LearningPace {
         let sure = self.sure || stated.is_some() || self.rival.is_some_and(Rival::is_round);
         let is_wild = |limit: &f64| !sure && *limit > 2.0 * taken;
         let limit = stated.or(rival).map(|it| it.quota / it.width).or(self.limit).or(self.settled);
-        let limit = limit.map(|limit| if is_wild(&limit) { taken.max(RATE_MIN) } else { limit });
+        let limit = limit.map(|limit| if is_wild(&limit) { taken } else { limit });
+        // Nor is it forgotten that it was refused.
+        let refused = self.last_refusal.filter(|_| !self.concurrency.confirmed);
+        let limit = limit.or(refused.map(|_| taken)).map(|limit| limit.max(RATE_MIN));
         let burst = limit.map_or(f64::from(self.burst), |limit| self.burst_beyond(limit));
         Memory {
             kind,
