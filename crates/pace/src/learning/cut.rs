@@ -24,6 +24,9 @@ const TURNED_OVER: f32 = 8.0;
 const TURNED_OVER_SHARE: f32 = 0.6;
 const TURNED_OVER_LEAST: f64 = 0.4;
 
+/// Of so many something is left to be spent evenly.
+const MANY: f64 = 40.0;
+
 /// Where so few a second are taken, another refusal costs more than a little speed.
 const FEW: f64 = 25.0;
 
@@ -178,6 +181,10 @@ impl LearningPace {
         } else if is_soon {
             // It is as full as it was at the last refusal: room first.
             self.soon = self.soon.saturating_add(1);
+            if quota >= MANY {
+                self.credit = 0.0;
+                self.credit_fails = true;
+            }
         } else if estimate.is_none() && used < 0.9 * quota {
             self.is_no_window(None);
             self.rate = (self.rate * 0.4).max(RATE_MIN);
