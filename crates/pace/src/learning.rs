@@ -470,16 +470,15 @@ impl LearningPace {
     /// one after as many as somebody may have chosen as a quota, and the one after the first refusal.
     fn goes_alone(&self) -> bool {
         let accepted = self.history.accepted as u32;
-        let sent = accepted + self.in_flight;
         let is_awaited = match self.mode {
             Mode::Seek => {
-                self.last_refusal.is_none()
-                    && (reopened::is_usual(sent) || reopened::is_usual(sent - 1))
+                self.last_refusal.is_none() && reopened::ends_usual(accepted + self.in_flight)
             }
             Mode::Settle => self.first_run.is_some_and(|(taken, _)| taken == accepted),
             _ => false,
         };
-        is_awaited
+        self.in_flight > 0
+            && is_awaited
             && self.latency.baseline().is_some_and(|it| it < ALONE_ROUND_TRIP)
             && self.cycle == reopened::Cycle::NONE
             && !self.is_counted()
@@ -545,9 +544,7 @@ impl Pace for LearningPace {
                 return Permit::WhenFreed;
             }
             Mode::Blocked(blocked) => blocked.next_at,
-            _ if self.in_flight > 0 && self.goes_alone() => {
-                self.next_at.max(self.sent_at + ALONE_SECONDS)
-            }
+            _ if self.goes_alone() => self.next_at.max(self.sent_at + ALONE_SECONDS),
             _ if self.credit >= 1.0 && !self.is_crowded() => {
                 self.next_at.min(self.sent_at + 0.1 / self.rate)
             }

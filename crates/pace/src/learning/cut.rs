@@ -79,8 +79,9 @@ impl LearningPace {
             self.cut_in_window(window, between, sent_at, now);
             return;
         }
+        let refused_at = Why::RefusedAt(self.rate);
         if self.slides_full(between, sent_at, now) || self.rival_slides(sent_at, now) {
-            self.tell(Why::RefusedAt(self.rate));
+            self.tell(refused_at);
             return;
         }
         // A penalty closes to all, and others were taken since.
@@ -93,7 +94,7 @@ impl LearningPace {
         self.refusal_cost = (self.told_until - now).clamp(0.0, SHORT);
         let why = match between {
             Some((taken, seconds)) => Why::TakenBetweenRefusals(taken, seconds),
-            None => Why::RefusedAt(self.rate),
+            None => refused_at,
         };
         let many = between.filter(|(taken, _)| *taken >= 4);
         let mut is_rough = false;

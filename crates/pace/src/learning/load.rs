@@ -1,7 +1,7 @@
 //! What load does to the server: latency, throughput, requests under way.
 
 use super::{
-    COMPLETIONS, HOLD_REQUESTS, LearningPace, Mode, RATE_MAX, RATE_MIN, Then, reopened::is_usual,
+    COMPLETIONS, HOLD_REQUESTS, LearningPace, Mode, RATE_MAX, RATE_MIN, Then, reopened::ends_usual,
 };
 use crate::{
     Observation,
@@ -15,8 +15,7 @@ impl LearningPace {
         };
         // The one that had to wait for the answers before it, and the next, follow them closely.
         let before = (self.history.accepted as u32).saturating_sub(1);
-        let follows = is_usual(before) || is_usual(before.saturating_sub(1));
-        let is_next = self.mode == Mode::Seek && follows;
+        let is_next = self.mode == Mode::Seek && ends_usual(before);
         let quiet = match self.mode {
             Mode::Seek if is_next => false,
             Mode::Seek => observation.ticket.in_flight <= 1 || self.history.accepted <= 8,

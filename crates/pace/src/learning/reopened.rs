@@ -139,8 +139,10 @@ impl LearningPace {
         }
         // One refusal after many that were taken: what was proven before is worth more than what
         // one closing tells.
-        let is_remembered = self.first_run.is_none() && self.cycle == Cycle::NONE;
-        let is_remembered = is_remembered && self.kind == Kind::Bucket && !blocked.told;
+        let is_remembered = self.first_run.is_none()
+            && self.cycle == Cycle::NONE
+            && self.kind == Kind::Bucket
+            && !blocked.told;
         let is_rare = between.is_some_and(|(taken, _)| taken >= RARE)
             || (is_remembered && self.history.accepted >= RARE);
         let held = self.limit_held();
@@ -274,9 +276,14 @@ impl LearningPace {
             chosen_below(used).filter(|quota| slid && *quota <= SLIDES_MAX && is_usual(*quota));
         let Some(quota) = quota else { return false };
         let window = Window { width: WIDTHS[0], quota: f64::from(quota) };
+        self.adopt_sliding(window, now);
+        true
+    }
+
+    /// A guess: what was taken earlier slides or fades out of this window.
+    fn adopt_sliding(&mut self, window: Window, now: f64) {
         self.adopt_fit(Fit::of(Kind::CountsRefused, window, false), None, None, now);
         self.next_at = now + PAUSE_SLID;
-        true
     }
 
     fn adopt_fit(&mut self, fit: Fit, held: Option<f64>, cycle: Option<f64>, now: f64) {
@@ -423,8 +430,7 @@ impl LearningPace {
             return false;
         }
         (self.rival, self.penalty) = (None, None);
-        self.adopt_fit(Fit::of(Kind::CountsRefused, rival.window(), false), None, None, now);
-        self.next_at = now + PAUSE_SLID;
+        self.adopt_sliding(rival.window(), now);
         true
     }
 
@@ -566,9 +572,14 @@ fn chosen_below(used: f64) -> Option<u32> {
 }
 
 /// A quota that many limiters have.
-pub(super) fn is_usual(number: u32) -> bool {
+fn is_usual(number: u32) -> bool {
     let step = 10_u32.pow(number.max(10).ilog10() - 1);
     is_round(number) && number.is_multiple_of(5 * step)
+}
+
+/// Whether so many, or all but the last of them, are such a quota.
+pub(super) fn ends_usual(number: u32) -> bool {
+    is_usual(number) || is_usual(number.saturating_sub(1))
 }
 
 /// The next number below that somebody may have chosen, or a little less: further down with each
